@@ -1,0 +1,56 @@
+# make run: everything on this machine. make test: everything checked. Both set themselves up in .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+PROTOS := $(wildcard proto/engine_*/v1/*.proto)
+SOURCES := eventlog engine_runtime host_engine engine_bridge ws_gateway tests
+
+.PHONY: help gen run engine bridge gateway test lint types check proto-check clean
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 16
+
+$(BIN)/.run: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[gen]'
+	@touch $@
+
+$(BIN)/.dev: $(BIN)/.run
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[gen,dev]'
+	@touch $@
+
+proto/gen/.done: $(PROTOS) proto/generate.py | $(BIN)/.run
+	$(BIN)/python proto/generate.py
+	@touch $@
+
+gen: proto/gen/.done ## generate the proto packages into proto/gen
+
+run: $(BIN)/.run gen ## run engine, bridge and gateway; Ctrl-C stops them
+	@$(MAKE) --no-print-directory -k -j3 engine bridge gateway
+
+engine: $(BIN)/.run gen ## run the host engine alone
+	@exec $(BIN)/python -m host_engine
+
+bridge: $(BIN)/.run gen ## run the bridge alone
+	@exec $(BIN)/python -m engine_bridge
+
+gateway: $(BIN)/.run gen ## run the gateway alone
+	@exec $(BIN)/python -m ws_gateway
+
+test: check ## everything that CI runs: check, then all tests
+	$(BIN)/python -m pytest $(ARGS)
+
+check: lint types proto-check ## lint, types, proto
+
+lint: $(BIN)/.dev gen ## ruff
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+types: $(BIN)/.dev gen ## strict mypy
+	$(BIN)/mypy
+
+proto-check: $(BIN)/.dev ## buf lint, and buf breaking against the last release's protos
+	$(BIN)/buf lint proto && $(BIN)/buf breaking proto --against proto/released.json
+
+clean: ## remove everything that was built
+	rm -rf .venv proto/gen dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,19 @@
+"""The wheel's build hook: ships the generated proto packages, made afresh from the proto files."""
+
+import runpy
+from pathlib import Path
+from typing import Any
+
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+
+class ProtoBuildHook(BuildHookInterface[Any]):
+    """Generates proto/gen before the wheel's files are collected. An editable install uses what `make gen` wrote."""
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        if version == "editable":
+            return
+        gen = Path(self.root) / "proto" / "gen"
+        runpy.run_path(str(Path(self.root) / "proto" / "generate.py"))["generate"](gen)
+        for package in ("engine_events", "engine_rpc"):
+            build_data["force_include"][str(gen / package)] = package
