@@ -8,7 +8,6 @@ from engine_runtime.process import StartupError
 __all__ = ["CHANNEL_OPTIONS", "SERVER_OPTIONS", "bind"]
 
 
-
 # Without so_reuseport 0 two servers share a port silently; without bdp_probe 0 a reader that stopped lets the server
 # write 4.5 MB before it notices; pings more often than every 10 s are a misbehaving client.
 SERVER_OPTIONS: list[tuple[str, int]] = [

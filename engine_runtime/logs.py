@@ -17,6 +17,7 @@ def configure(program: str, level: str = "info") -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
         _escape,
+        _in_order,
     ]
     renderer: structlog.typing.Processor = (
         structlog.dev.ConsoleRenderer(pad_event_to=28) if terminal else structlog.processors.JSONRenderer()
@@ -37,6 +38,12 @@ def configure(program: str, level: str = "info") -> None:
         )
     )
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+
+
+def _in_order(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """What happened comes first, then what it was about."""
+    first = ("timestamp", "level", "program", "event")
+    return {**{key: event[key] for key in first if key in event}, **event}
 
 
 def _escape(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:

@@ -50,9 +50,8 @@ def load(settings: type[_S], program: str, argv: Sequence[str] | None = None) ->
             cli_show_env_vars=True,
             cli_hide_none_type=True,
             root_parser=parser,
-            # an environment variable and a flag differ in spelling only: HOST_ENGINE_LISTEN is --listen
         )
-        return settings(_cli_settings_source=source)  # type: ignore[call-arg]  # a documented keyword of BaseSettings
+        return settings(_cli_settings_source=source)
     except ValidationError as error:
         prefix = str(settings.model_config.get("env_prefix", ""))
         for mistake in error.errors():

@@ -1,0 +1,55 @@
+"""The bridge's settings, read once."""
+
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from engine_runtime.settings import check_address, split_address
+
+__all__ = ["Settings"]
+
+
+def _check_engine(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme == "grpc":
+        split_address(parts.netloc)
+        if parts.path not in ("", "/"):
+            raise ValueError("a grpc:// engine has no path")
+    elif parts.scheme in ("http", "https"):
+        if not parts.hostname:
+            raise ValueError("no host in the URL")
+    else:
+        raise ValueError("neither grpc://HOST:PORT nor http(s)://HOST:PORT/PATH")
+    return url
+
+
+class Settings(BaseSettings):
+    """Streams an engine's events over gRPC, from behind circuit breakers. Each setting is a variable or a flag."""
+
+    model_config = SettingsConfigDict(env_prefix="ENGINE_BRIDGE_", frozen=True, extra="ignore")
+
+    listen: Annotated[str, AfterValidator(check_address)] = Field(
+        "127.0.0.1:50051", description="where gRPC clients connect, HOST:PORT"
+    )
+    engine: Annotated[str, AfterValidator(_check_engine)] = Field(
+        "grpc://127.0.0.1:50052",
+        description="the engine: grpc://HOST:PORT, or a JSON-RPC 2.0 engine's http(s)://HOST:PORT/PATH",
+    )
+    poll_s: float = Field(5, ge=0.05, le=3600, description="each topic is asked for this often, seconds")
+    call_timeout_s: float = Field(2, ge=0.05, le=300, description="deadline of one call to the engine, seconds")
+    breaker_failures: int = Field(5, ge=1, le=1000, description="failures in a row that open a breaker")
+    breaker_reset_s: float = Field(
+        10, ge=0.05, le=3600, description="an open breaker waits this long before its first trial, seconds"
+    )
+    breaker_reset_max_s: float = Field(
+        300, ge=0.05, le=86400, description="and twice as long after each failed one, up to this, seconds"
+    )
+    history_events: int = Field(10_000, ge=1, le=10_000_000, description="log events kept for readers that come back")
+    history_bytes: int = Field(16_777_216, ge=65_536, le=1 << 34, description="bytes kept in all")
+    heartbeat_s: float = Field(
+        5, ge=0.1, le=60, description="how often a quiet stream carries a progress mark, seconds"
+    )
+    max_subscribers: int = Field(256, ge=1, le=100_000, description="streams open at once")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least severe log line shown")

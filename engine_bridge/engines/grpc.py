@@ -1,0 +1,116 @@
+"""Engines that implement engine_rpc.v1.EngineService."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Any
+
+import grpc
+import grpc.aio
+from engine_events.v1 import events_pb2
+from engine_rpc.v1 import engine_service_pb2, engine_service_pb2_grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from engine_bridge.engines.contract import Pushed
+from engine_bridge.errors import BadAnswer, EngineError, MethodMissing, TimedOut, Unreachable
+from engine_bridge.freshness import CURRENT, QUEUE
+from engine_runtime.grpc_defaults import CHANNEL_OPTIONS
+
+__all__ = ["GrpcEngine"]
+
+_ERRORS: dict[grpc.StatusCode, type[EngineError]] = {
+    grpc.StatusCode.UNIMPLEMENTED: MethodMissing,
+    grpc.StatusCode.UNAVAILABLE: Unreachable,
+    grpc.StatusCode.CANCELLED: Unreachable,
+    grpc.StatusCode.DEADLINE_EXCEEDED: TimedOut,
+}
+_MAX_ANSWER_BYTES = 4 << 20
+"""An answer larger than this is refused: it would be most of the journal."""
+
+
+class GrpcEngine:
+    """One channel to one engine."""
+
+    topics: Sequence[str] = ("system.status", "storage.update", "agent.status", "compression.update")
+    pushes = True
+
+    def __init__(self, address: str) -> None:
+        options = [*CHANNEL_OPTIONS, ("grpc.max_receive_message_length", _MAX_ANSWER_BYTES)]
+        self._channel = grpc.aio.insecure_channel(address, options=options)
+        self._engine = engine_service_pb2_grpc.EngineServiceStub(self._channel)
+        self._health: Any = health_pb2_grpc.HealthStub(self._channel)  # its type stubs leave the methods out
+        self._fetchers: dict[str, Callable[[float], Awaitable[list[events_pb2.Event]]]] = {
+            "system.status": self._system,
+            "storage.update": self._storage,
+            "agent.status": self._agents,
+            "compression.update": self._jobs,
+        }
+
+    async def fetch(self, topic: str, timeout_s: float) -> list[events_pb2.Event]:
+        try:
+            return await self._fetchers[topic](timeout_s)
+        except grpc.aio.AioRpcError as error:
+            raise _engine_error(error) from None
+
+    async def watch(self, after: events_pb2.Position | None) -> AsyncIterator[Pushed]:
+        call = self._engine.WatchEvents(engine_service_pb2.WatchEventsRequest(after=after))
+        try:
+            async for response in call:
+                position = response.position if response.HasField("position") else None
+                yield Pushed(response.events, position, response.lost)
+        except grpc.aio.AioRpcError as error:
+            raise _engine_error(error) from None
+        finally:
+            call.cancel()
+        raise Unreachable("the engine ended its event stream")
+
+    async def is_healthy(self, timeout_s: float) -> bool:
+        try:
+            answer = await self._health.Check(health_pb2.HealthCheckRequest(), timeout=timeout_s)
+        except grpc.aio.AioRpcError as error:
+            return error.code() not in (
+                grpc.StatusCode.UNAVAILABLE,
+                grpc.StatusCode.DEADLINE_EXCEEDED,
+                grpc.StatusCode.CANCELLED,
+            )
+        return bool(answer.status != health_pb2.HealthCheckResponse.NOT_SERVING)
+
+    async def close(self) -> None:
+        await self._channel.close()
+
+    async def _system(self, timeout_s: float) -> list[events_pb2.Event]:
+        request = engine_service_pb2.GetSystemStatusRequest()
+        answer = await self._engine.GetSystemStatus(request, timeout=timeout_s)
+        _require(answer, "status")
+        return [events_pb2.Event(type="system.status", key=CURRENT, system_status=answer.status)]
+
+    async def _storage(self, timeout_s: float) -> list[events_pb2.Event]:
+        request = engine_service_pb2.GetStorageStatusRequest()
+        answer = await self._engine.GetStorageStatus(request, timeout=timeout_s)
+        _require(answer, "storage")
+        return [events_pb2.Event(type="storage.update", key=CURRENT, storage_update=answer.storage)]
+
+    async def _agents(self, timeout_s: float) -> list[events_pb2.Event]:
+        request = engine_service_pb2.ListAgentsRequest()
+        answer = await self._engine.ListAgents(request, timeout=timeout_s)
+        _require(answer, "agents")
+        return [events_pb2.Event(type="agent.status", key=CURRENT, agent_status=answer.agents)]
+
+    async def _jobs(self, timeout_s: float) -> list[events_pb2.Event]:
+        request = engine_service_pb2.ListCompressionJobsRequest()
+        answer = await self._engine.ListCompressionJobs(request, timeout=timeout_s)
+        _require(answer, "queue")
+        queue = events_pb2.Event(type="compression.update", key=QUEUE, compression_queue=answer.queue)
+        jobs = (job for job in answer.queue.jobs if job.job_id and job.job_id != QUEUE)
+        return [
+            queue,
+            *(events_pb2.Event(type="compression.update", key=job.job_id, compression_job=job) for job in jobs),
+        ]
+
+
+def _require(answer: Any, field: str) -> None:
+    if not answer.HasField(field):
+        raise BadAnswer(f"the answer has no {field}")
+
+
+def _engine_error(error: grpc.aio.AioRpcError) -> EngineError:
+    kind = _ERRORS.get(error.code(), BadAnswer)
+    return kind(f"{error.code().name}: {error.details() or 'no details'}"[:500])

@@ -1,0 +1,83 @@
+"""Puts the gateway together, serves, and takes it apart in order."""
+
+import asyncio
+import socket
+
+import structlog
+from aiohttp import web
+
+from engine_runtime.process import StartupError
+from engine_runtime.settings import split_address
+from ws_gateway.config import Settings
+from ws_gateway.http import Pages
+from ws_gateway.hub import Hub
+from ws_gateway.limits import Admission
+from ws_gateway.mirror import Mirror
+from ws_gateway.session import Sessions
+from ws_gateway.sse import EventStreams
+from ws_gateway.upstream import Upstream
+
+__all__ = ["serve"]
+
+log = structlog.get_logger()
+
+_SEND_BUFFER_BYTES = 64 << 10
+"""A client that stops reading would otherwise swallow some 3 MB in the kernel before anybody noticed."""
+_USER_TIMEOUT_MS = 20_000
+"""A client that vanished is given up when it has not acknowledged anything for so long."""
+_HEADERS_S = 10
+"""aiohttp's keep-alive time-out is also its only deadline for request headers."""
+_BACKLOG = 1024
+_CLOSE_WITHIN_S = 2.0
+
+
+async def serve(settings: Settings, stop: asyncio.Event) -> None:
+    """Runs the gateway until `stop`. StartupError: it cannot listen."""
+    mirror = Mirror(max_log_events=settings.history_events, max_bytes=settings.history_bytes)
+    hub = Hub(mirror, heartbeat_s=settings.heartbeat_s, stall_s=settings.stall_s)
+    upstream = Upstream(settings.bridge.removeprefix("grpc://").removesuffix("/"), mirror)
+    admission = Admission(settings.max_clients, settings.max_clients_per_address)
+    sessions = Sessions(hub, admission, max_message_bytes=settings.max_message_bytes)
+    streams = EventStreams(hub, admission)
+
+    app = web.Application()
+    app.add_routes(Pages(mirror, hub, upstream, admission).routes())
+    app.add_routes([web.get("/ws", sessions.handle), web.get("/api/v1/events", streams.handle)])
+    runner = web.AppRunner(app, access_log=None, keepalive_timeout=_HEADERS_S, shutdown_timeout=1, handle_signals=False)
+    listener = _listen(settings.listen)
+    await runner.setup()
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            workers = [
+                tasks.create_task(upstream.run(), name="upstream"),
+                tasks.create_task(hub.run(), name="hub"),
+            ]
+            await web.SockSite(runner, listener, backlog=_BACKLOG).start()
+            log.info("listening", address=settings.listen, bridge=settings.bridge)
+            await stop.wait()
+            # no new clients, those who are here are told when to come back, and only then does the rest stop
+            listener.close()
+            await streams.close_all()
+            await sessions.close_all(_CLOSE_WITHIN_S)
+            for worker in workers:
+                worker.cancel()
+    finally:
+        await runner.cleanup()
+
+
+def _listen(address: str) -> socket.socket:
+    host, port = split_address(address)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    # accepted sockets inherit these
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _USER_TIMEOUT_MS)
+    try:
+        listener.bind((host, port))
+        listener.listen(_BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise StartupError(f"cannot listen on {address}: {error.strerror}") from None
+    listener.setblocking(False)
+    return listener

@@ -1,0 +1,394 @@
+"""Fans the mirror out: every client is a cursor, every batch of bytes is made once, no client can slow another.
+
+A client's transport is written to directly and never waited for. A client whose buffer is above the mark is *behind*:
+nothing more is written to it, its cursor stays, and when the buffer has drained it catches up from the journal. A
+flush is synchronous within a slice of clients; what arrives meanwhile is the next batch.
+"""
+
+import asyncio
+import itertools
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Literal
+
+import structlog
+
+from eventlog import Gap, Position, Topics
+from ws_gateway import protocol
+from ws_gateway.encode import Encoded
+from ws_gateway.mirror import Mirror, View
+from ws_gateway.subscriber import Subscriber
+from ws_gateway.wire import Wire
+
+__all__ = ["Hub"]
+
+log = structlog.get_logger()
+
+_SLICE = 500
+"""Clients served without a pause: some 5 ms, after which handshakes, pings and requests get their turn."""
+_DUTY = 0.5
+"""After a flush this share of its duration is left free. A hub that flushes again at once starves the reader of the
+upstream stream, which hands over one message in each turn of the loop, and never has more than one event to join."""
+_MAX_WRITE_BYTES = 128 << 10
+"""One write's worth of the journal for a client that catches up."""
+_HIGH_BYTES = 64 << 10
+"""A client with more than this in its buffer is behind."""
+_LOW_BYTES = 16 << 10
+"""And goes on below this."""
+_TEND_S = 0.05
+"""How often clients that are behind are looked at; nothing runs when none is."""
+
+
+class Hub:
+    """All clients of one gateway."""
+
+    def __init__(
+        self,
+        mirror: Mirror,
+        *,
+        heartbeat_s: float,
+        stall_s: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._mirror = mirror
+        self._stall_s = stall_s
+        self._clock = clock
+        self.heartbeat_s = heartbeat_s
+        self._clients: dict[str, Subscriber] = {}
+        self._behind: dict[str, Subscriber] = {}
+        self._dirty = asyncio.Event()
+        self._someone_behind = asyncio.Event()
+        # Clients take turns for their heartbeat, so that no moment has all of them: one slot of the wheel each tick,
+        # two turns of the wheel per heartbeat time, a ping and a heartbeat in alternation.
+        self._wheel: list[set[Subscriber]] = [set() for _ in range(max(1, round(heartbeat_s * 2)))]
+        self._turns = itertools.count()
+        # bytes made for one head of the journal and one view, shared by all clients that need the same
+        self._batches: dict[tuple[int, Topics, int], _Batch] = {}
+        self._snapshots: dict[tuple[int | None, Topics, int], bytes] = {}
+        self._shared_of: tuple[View, int] = (mirror.view, 0)
+        self.delivered_writes = 0
+        self.dropped_clients = 0
+        self.superseded_events = 0
+        self.lost_events = 0
+        mirror.on_change = self._dirty.set
+
+    def __len__(self) -> int:
+        return len(self._clients)
+
+    @property
+    def behind_count(self) -> int:
+        return len(self._behind)
+
+    # --- clients
+
+    def join(self, client: Subscriber, *, resume: Position | None, snapshot: bool) -> None:
+        """Takes a client in: its welcome, what it missed or a snapshot, and from then on what is new."""
+        journal, view = self._mirror.journal, self._mirror.view
+        client.cursor = journal.head
+        resumed = protocol.Resume(requested=resume is not None)
+        held = resume is not None and view.epoch != "" and journal.holds(resume)
+        if resume is not None and held:
+            answer = journal.since(resume.seq, client.topics)
+            client.cursor = resume.seq
+            resumed = protocol.Resume(
+                requested=True,
+                recovered=not isinstance(answer, Gap),
+                replayed=len(answer.entries),
+                superseded=answer.superseded,
+                lost=answer.lost if isinstance(answer, Gap) else 0,
+            )
+            # what the welcome tells is not told again; more may go missing until the client has got it all
+            client.missed_superseded, client.missed_lost = -resumed.superseded, -resumed.lost
+        # Of an outage the client is told after this, as those who were here when it began: that is its snapshot then.
+        client.view = View(view.epoch, None) if view.outage is not None else view
+        self._clients[client.client_id] = client
+        self._wheel[next(self._turns) % len(self._wheel)].add(client)
+        self._welcome(client, resumed, "connected", "info")
+        if snapshot and not resumed.recovered and view.outage is None:
+            self._write_snapshot(client)
+        self._deliver(client)
+
+    def leave(self, client: Subscriber) -> None:
+        """Forgets a client. Nothing is written to it any more. Calling this twice changes nothing."""
+        if self._clients.pop(client.client_id, None) is None:
+            return
+        self._behind.pop(client.client_id, None)
+        for slot in self._wheel:
+            slot.discard(client)
+
+    def resubscribe(self, client: Subscriber, topics: Topics) -> None:
+        """Changes what a client wants; it gets the latest states of what was added."""
+        added = topics.patterns - client.topics.patterns
+        before, client.topics = client.topics, topics
+        if added:
+            new = Topics(added)
+            states = [entry.body for entry in self._mirror.journal.states(new) if not before.matches(entry.type)]
+            data = self._joined_states(client.wire, states)
+            if data:
+                self._write(client, data)
+
+    # --- fan-out
+
+    async def run(self) -> None:
+        """Flushes, tends those who are behind and sends heartbeats, until it is cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._flush_forever(), name="flush")
+            tasks.create_task(self._tend_forever(), name="tend")
+            tasks.create_task(self._beat_forever(), name="beat")
+
+    async def _flush_forever(self) -> None:
+        while True:
+            await self._dirty.wait()
+            self._dirty.clear()
+            began_s = self._clock()
+            await self._flush()
+            spent_s = self._clock() - began_s
+            if spent_s > 0.001:
+                await asyncio.sleep(spent_s * _DUTY)
+
+    async def _flush(self) -> None:
+        clients = list(self._clients.values())
+        for first in range(0, len(clients), _SLICE):
+            if first:
+                await asyncio.sleep(0)
+            view, head = self._mirror.view, self._mirror.journal.head
+            for client in clients[first : first + _SLICE]:
+                if client.behind or (client.cursor == head and client.view is view):
+                    continue
+                self._deliver(client)
+
+    def _deliver(self, client: Subscriber) -> None:
+        """Brings one client up to date, as far as its buffer takes it."""
+        if client.client_id not in self._clients or client.transport.is_closing():
+            return
+        mirror = self._mirror
+        view, journal = mirror.view, mirror.journal
+        if client.view.epoch != view.epoch:
+            self._tell_epoch(client)
+        resumed_at = client.cursor
+        while client.cursor < journal.head:
+            batch = self._batch(client)
+            if batch.data and not self._write(client, batch.data):
+                self._note_missing(client, batch)
+                client.cursor = batch.through_seq
+                return
+            self._note_missing(client, batch)
+            client.cursor = batch.through_seq
+        if client.missed_superseded > 0 or client.missed_lost > 0:
+            self._tell_missing(client)
+        client.forget_missing()
+        if client.view is not view:
+            self._tell_view(client, resumed_at)
+
+    def _batch(self, client: Subscriber) -> "_Batch":
+        self._renew_shared()
+        journal = self._mirror.journal
+        key = (client.cursor, client.topics, id(client.wire))
+        batch = self._batches.get(key)
+        if batch is None:
+            answer = journal.since(client.cursor, client.topics, max_bytes=_MAX_WRITE_BYTES)
+            live, epoch = client.wire.live, journal.epoch
+            batch = _Batch(
+                b"".join([live(entry.body, epoch) for entry in answer.entries]),
+                answer.through_seq,
+                answer.superseded,
+                answer.lost if isinstance(answer, Gap) else 0,
+            )
+            self._batches[key] = batch
+        return batch
+
+    def _renew_shared(self) -> None:
+        now = (self._mirror.view, self._mirror.journal.head)
+        if self._shared_of != now:
+            self._shared_of = now
+            self._batches.clear()
+            self._snapshots.clear()
+
+    def _write(self, client: Subscriber, data: bytes) -> bool:
+        """False: the client is behind now, and nothing more may be written until it has drained."""
+        client.transport.write(data)
+        self.delivered_writes += 1
+        client.unlooked_bytes += len(data)
+        if client.unlooked_bytes < _HIGH_BYTES:
+            return True
+        client.unlooked_bytes = 0
+        buffered = client.transport.get_write_buffer_size()
+        if buffered <= _HIGH_BYTES:
+            return True
+        client.behind = True
+        client.buffered_bytes = buffered
+        client.drained_at_s = self._clock()
+        self._behind[client.client_id] = client
+        self._someone_behind.set()
+        log.debug("client_behind", client_id=client.client_id, buffered_bytes=buffered)
+        return False
+
+    def _note_missing(self, client: Subscriber, batch: "_Batch") -> None:
+        if batch.superseded or batch.lost:
+            if client.missed_from_seq is None:
+                client.missed_from_seq = client.cursor
+            client.missed_superseded += batch.superseded
+            client.missed_lost += batch.lost
+
+    # --- what the gateway says itself
+
+    def _welcome(
+        self, client: Subscriber, resumed: protocol.Resume, text: str, level: Literal["info", "warning"]
+    ) -> None:
+        json = protocol.welcome(
+            client_id=client.client_id,
+            subscriptions=client.topics.patterns,
+            epoch=self._mirror.journal.epoch,
+            seq=self._mirror.journal.head,
+            resume=resumed,
+            heartbeat_s=self.heartbeat_s,
+            message=text,
+            level=level,
+            timestamp_s=self._mirror.now_s(),
+        )
+        self._write(client, client.wire.message("notification", json))
+
+    def _tell_epoch(self, client: Subscriber) -> None:
+        """The bridge lost its journal: positions of the old one mean nothing, so the client begins anew."""
+        journal = self._mirror.journal
+        client.cursor = journal.head
+        client.forget_missing()
+        client.view = View(journal.epoch, None) if self._mirror.view.outage is not None else self._mirror.view
+        self._welcome(client, protocol.Resume(), "the bridge has a new journal", "warning")
+        if self._mirror.view.outage is None:
+            self._write_snapshot(client)
+
+    def _tell_missing(self, client: Subscriber) -> None:
+        superseded, lost = max(0, client.missed_superseded), max(0, client.missed_lost)
+        self.superseded_events += superseded
+        self.lost_events += lost
+        if lost:
+            log.warning("client_lost_events", client_id=client.client_id, lost=lost)
+        if client.topics.matches("connection_error"):
+            json = protocol.connection_error_behind(
+                client_id=client.client_id,
+                superseded=superseded,
+                lost=lost,
+                from_seq=client.missed_from_seq or 0,
+                to_seq=client.cursor,
+                timestamp_s=self._mirror.now_s(),
+            )
+            self._write(client, client.wire.message("connection_error", json))
+
+    def _tell_view(self, client: Subscriber, resumed_at: int) -> None:
+        """The bridge went away, or came back with the same journal."""
+        view = client.view = self._mirror.view
+        if view.outage is None:
+            # whatever was marked stale and has not changed since holds again; what has changed was just sent
+            self._write_snapshot(client, through_seq=resumed_at)
+            return
+        if client.topics.matches("rpc_error"):
+            json = protocol.rpc_error_bridge_disconnect(view.outage.failures, view.outage.since_s, view.outage.reason)
+            self._write(client, client.wire.message("rpc_error", json))
+        self._write_snapshot(client)
+
+    def _write_snapshot(self, client: Subscriber, *, through_seq: int | None = None) -> None:
+        """The latest of every state that the client wants; with `through_seq`, of those unchanged since then."""
+        self._renew_shared()
+        key = (through_seq, client.topics, id(client.wire))
+        data = self._snapshots.get(key)
+        if data is None:
+            states = self._mirror.journal.states(client.topics)
+            wanted = [entry.body for entry in states if through_seq is None or entry.seq <= through_seq]
+            data = self._snapshots[key] = self._joined_states(client.wire, wanted)
+        if data:
+            self._write(client, data)
+
+    def _joined_states(self, wire: Wire, states: Iterable[Encoded]) -> bytes:
+        """The states as they are now: as a snapshot, or marked stale while the bridge is away."""
+        if self._mirror.view.outage is None:
+            epoch = self._mirror.journal.epoch
+            return b"".join([wire.snapshot(state, epoch) for state in states])
+        now_s = self._mirror.now_s()
+        return b"".join([wire.stale(state, now_s) for state in states])
+
+    # --- those who are behind, and those who are quiet
+
+    async def _tend_forever(self) -> None:
+        while True:
+            await self._someone_behind.wait()
+            while self._behind:
+                await asyncio.sleep(_TEND_S)
+                dropped = self._tend()
+                for client in dropped:
+                    json = protocol.connection_error_dropped(client.client_id, self._mirror.now_s())
+                    await self._broadcast("connection_error", json, list(self._clients.values()))
+            self._someone_behind.clear()
+
+    def _tend(self) -> list[Subscriber]:
+        """Lets those who have drained catch up, and gives back those who were dropped because they did not."""
+        now_s = self._clock()
+        dropped = []
+        for client in list(self._behind.values()):
+            buffered = client.transport.get_write_buffer_size()
+            if buffered < client.buffered_bytes:
+                client.buffered_bytes = buffered
+                client.drained_at_s = now_s
+            if buffered <= _LOW_BYTES:
+                del self._behind[client.client_id]
+                client.behind = False
+                client.unlooked_bytes = buffered
+                self._deliver(client)
+            elif now_s - client.drained_at_s >= self._stall_s:
+                self.leave(client)
+                self.dropped_clients += 1
+                log.warning("client_dropped", client_id=client.client_id, address=client.address, stall_s=self._stall_s)
+                client.evict()
+                dropped.append(client)
+        return dropped
+
+    async def _beat_forever(self) -> None:
+        """One slot of the wheel at a time. Each client has a ping and, half the heartbeat time later, a heartbeat."""
+        pause_s = self.heartbeat_s / len(self._wheel) / 2
+        for tick in itertools.count():
+            await asyncio.sleep(pause_s)
+            slot = tick % len(self._wheel)
+            if (tick // len(self._wheel)) % 2:
+                await self._beat(list(self._wheel[slot]))
+            else:
+                for client in self._wheel[slot]:
+                    if not client.behind and not client.transport.is_closing():
+                        self._write(client, client.wire.ping)
+
+    async def _beat(self, clients: Sequence[Subscriber]) -> None:
+        mirror = self._mirror
+        json = protocol.heartbeat(
+            server_time_s=mirror.now_s(),
+            epoch=mirror.journal.epoch,
+            seq=mirror.journal.head,
+            bridge_connected=mirror.connected,
+            freshness_s=mirror.ages_s(),
+        )
+        await self._broadcast("heartbeat", json, clients)
+
+    async def _broadcast(self, type: str, json: bytes, clients: Sequence[Subscriber]) -> None:
+        """A message of the gateway's own to all who want it and are not behind: it is told now or not at all."""
+        framed: dict[int, bytes] = {}
+        for index, client in enumerate(clients):
+            if index % _SLICE == _SLICE - 1:
+                await asyncio.sleep(0)
+            if client.behind or client.client_id not in self._clients or client.transport.is_closing():
+                continue
+            if not client.topics.matches(type):
+                continue
+            data = framed.get(id(client.wire))
+            if data is None:
+                data = framed[id(client.wire)] = client.wire.message(type, json)
+            self._write(client, data)
+
+
+class _Batch:
+    """Bytes for every client that stands at the same cursor with the same topics."""
+
+    __slots__ = ("data", "lost", "superseded", "through_seq")
+
+    def __init__(self, data: bytes, through_seq: int, superseded: int, lost: int) -> None:
+        self.data = data
+        self.through_seq = through_seq
+        self.superseded = superseded
+        self.lost = lost

@@ -1,0 +1,485 @@
+"""What browsers and the gateway say to each other: a browser's JSON to a command or a refusal, and the replies.
+
+Pure: no socket, no loop, no clock; time and limits are arguments. The builders at the end are the wire document, in one
+file with the reading because the contract changes both at once.
+"""
+
+import json
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final, Literal, TypeAlias
+
+import orjson
+
+from eventlog import Position, is_pattern
+from ws_gateway.translate import rfc3339_from_unix
+
+__all__ = [
+    "DEFAULT_LIMITS",
+    "DEFAULT_TYPES",
+    "NOWHERE",
+    "Code",
+    "Command",
+    "Level",
+    "Limits",
+    "Ping",
+    "Query",
+    "Refusal",
+    "RequestId",
+    "Resume",
+    "Subscribe",
+    "Unsubscribe",
+    "connection_error_behind",
+    "connection_error_dropped",
+    "error",
+    "heartbeat",
+    "parse",
+    "parse_last_event_id",
+    "parse_query",
+    "pong",
+    "rpc_error_bridge_disconnect",
+    "subscriptions_after",
+    "subscriptions_reply",
+    "welcome",
+]
+
+DEFAULT_TYPES: Final = (
+    "system.status",
+    "storage.update",
+    "agent.status",
+    "compression.update",
+    "notification",
+    "rpc_error",
+    "connection_error",
+    "heartbeat",
+)
+"""What a client is subscribed to that asks for nothing else."""
+
+RequestId: TypeAlias = str | int | float
+"""What a request may carry as `id`, to find it again in the answer."""
+
+Level: TypeAlias = Literal["info", "warning", "error"]
+"""How serious a notification is."""
+
+
+class Code(StrEnum):
+    """What was wrong with a request."""
+
+    INVALID_JSON = "INVALID_JSON"
+    INVALID_MESSAGE = "INVALID_MESSAGE"
+    UNKNOWN_TYPE = "UNKNOWN_TYPE"
+    INVALID_SUBSCRIPTION = "INVALID_SUBSCRIPTION"
+    TOO_MANY_SUBSCRIPTIONS = "TOO_MANY_SUBSCRIPTIONS"
+    RATE_LIMITED = "RATE_LIMITED"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much a request may hold."""
+
+    depth: int = 16
+    """Objects and lists inside one another: a command needs three; without a bound the parser's stack is the bound."""
+    number_chars: int = 64
+    """Characters of one number: turning digits into a number takes time that grows with their square."""
+    id_chars: int = 128
+    """Characters of a text id: it is sent back."""
+    subscriptions: int = 64
+    """Types and patterns of one client: each is looked at when a type is seen for the first time."""
+
+
+DEFAULT_LIMITS: Final = Limits()
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """Wants a pong."""
+
+    id: RequestId | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Subscribe:
+    """Wants these types and patterns too."""
+
+    types: tuple[str, ...]
+    """Each once, in the order of the request."""
+    id: RequestId | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unsubscribe:
+    """No longer wants these types and patterns."""
+
+    types: tuple[str, ...]
+    id: RequestId | None = None
+
+
+Command: TypeAlias = Ping | Subscribe | Unsubscribe
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A request that cannot be taken; the connection stays."""
+
+    code: Code
+    message: str
+    """For people, in ASCII."""
+    id: RequestId | None = None
+    """The request's own, as far as it could be read. None: it had none."""
+
+
+class _BadJsonError(ValueError):
+    """JSON that the standard parser would take, and we do not."""
+
+
+def parse(text: str, limits: Limits = DEFAULT_LIMITS) -> Command | Refusal:
+    """What a text message asks for. Takes any text whatever, and never raises."""
+    try:
+        message = _load(text, limits)
+    except _BadJsonError as mistake:
+        return Refusal(Code.INVALID_JSON, str(mistake))
+    except ValueError:  # JSONDecodeError and UnicodeEncodeError are of this kind
+        return Refusal(Code.INVALID_JSON, "this is not JSON")
+    if not isinstance(message, dict):
+        return Refusal(Code.INVALID_MESSAGE, "a message is a JSON object")
+    request_id = None
+    if "id" in message:
+        request_id = message["id"]
+        if not _is_request_id(request_id, limits):
+            return Refusal(Code.INVALID_MESSAGE, f"id is a number or a string of at most {limits.id_chars} characters")
+    kind = message.get("type")
+    if not isinstance(kind, str):
+        return Refusal(Code.INVALID_MESSAGE, "a message has a type, which is a string", request_id)
+    if not isinstance(message.get("data", {}), dict):
+        return Refusal(Code.INVALID_MESSAGE, "data is an object", request_id)
+    read = _COMMANDS.get(kind)
+    if read is None:
+        return Refusal(Code.UNKNOWN_TYPE, f"{_quoted(kind)} is none of {', '.join(_COMMANDS)}", request_id)
+    return read(message, request_id)
+
+
+def subscriptions_after(
+    subscriptions: Iterable[str], command: Subscribe | Unsubscribe, limits: Limits = DEFAULT_LIMITS
+) -> tuple[str, ...] | Refusal:
+    """A client's types and patterns after the command, sorted. A refusal changes nothing.
+
+    Unsubscribing takes away exactly the names given: `agent.*` does not take `agent.status` away. Unknown ones are
+    ignored, since a client that asks twice has what it wants.
+    """
+    if isinstance(command, Unsubscribe):
+        return tuple(sorted(set(subscriptions).difference(command.types)))
+    after = set(subscriptions).union(command.types)
+    if len(after) > limits.subscriptions:
+        return _too_many(len(after), limits, command.id)
+    return tuple(sorted(after))
+
+
+# --- how a connection begins
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What the address of a connection asks for."""
+
+    resume: Position | None
+    """Resume after this position. None: not asked for. NOWHERE: asked for, but unreadable."""
+    types: tuple[str, ...] | None
+    """Types and patterns, sorted. None: the default ones."""
+    snapshot: bool
+    """Whether the latest states are wanted at the beginning."""
+
+
+_MAX_SEQ = 2**64 - 1
+
+NOWHERE: Final = Position("", _MAX_SEQ)
+"""A position that no journal holds: stands for one that could not be read, so that it is answered like one that is gone
+(`recovered` false, then a snapshot) and a client with a broken memory is not locked out."""
+
+
+def parse_query(query: Mapping[str, str], limits: Limits = DEFAULT_LIMITS) -> Query | Refusal:
+    """Reads `epoch`, `seq`, `types` and `snapshot`; other names are ignored. A bad position is no mistake: NOWHERE."""
+    snapshot = _FLAGS.get(query.get("snapshot", "1"))
+    if snapshot is None:
+        return Refusal(Code.INVALID_MESSAGE, "snapshot is 0 or 1")
+    resume = None
+    if "epoch" in query or "seq" in query:
+        resume = _position(query.get("epoch", ""), query.get("seq", ""))
+    if "types" not in query:
+        return Query(resume, None, snapshot)
+    types = query["types"].split(",")
+    refusal = _check_types(types, None)
+    if refusal is not None:
+        return refusal
+    if len(set(types)) > limits.subscriptions:
+        return _too_many(len(set(types)), limits, None)
+    return Query(resume, tuple(sorted(set(types))), snapshot)
+
+
+def parse_last_event_id(text: str) -> Position:
+    """Reads `epoch.seq`, the id of our Server-Sent Events. Anything else is NOWHERE."""
+    epoch, _, seq = text.rpartition(".")
+    return _position(epoch, seq)
+
+
+_FLAGS = {"0": False, "false": False, "1": True, "true": True}
+_SEQ = re.compile(r"[0-9]{1,20}")  # 2^64 has 20 digits
+
+
+def _position(epoch: str, seq: str) -> Position:
+    if _SEQ.fullmatch(seq) is None or int(seq) > _MAX_SEQ:
+        return NOWHERE
+    return Position(epoch, int(seq))
+
+
+# --- reading JSON strictly
+
+_NO_BRACKETS = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[^"\[\]{}]++', re.DOTALL)  # possessive: nothing makes it go back
+
+
+def _load(text: str, limits: Limits) -> Any:
+    """JSON as RFC 8259 has it, which json.loads alone is not strict about. ValueError: it is not."""
+    if text.count("[") + text.count("{") > limits.depth:
+        _check_depth(text, limits.depth)
+
+    def number(parse_number: Callable[[str], Any]) -> Callable[[str], Any]:
+        def parse_bounded(digits: str) -> Any:
+            if len(digits) > limits.number_chars:
+                raise _BadJsonError(f"a number has more than {limits.number_chars} characters")
+            value = parse_number(digits)
+            if math.isinf(value):
+                raise _BadJsonError("a number is too large")
+            return value
+
+        return parse_bounded
+
+    value = json.loads(
+        text,
+        parse_int=number(int),
+        parse_float=number(float),
+        parse_constant=_refuse_constant,
+        object_pairs_hook=_object_without_duplicates,
+    )
+    text.encode()
+    if "\\u" in text:  # an escape may have made half a surrogate pair, which nobody could encode again
+        json.dumps(value, ensure_ascii=False).encode()
+    return value
+
+
+def _check_depth(text: str, limit: int) -> None:
+    """Finds what is nested too deep before the parser goes there: every round takes the innermost pairs away."""
+    brackets = _NO_BRACKETS.sub("", text).replace("{", "[").replace("}", "]")
+    for _ in range(limit):
+        brackets = brackets.replace("[]", "")
+    if brackets:
+        raise _BadJsonError(f"objects and lists are more than {limit} deep, or not closed")
+
+
+def _refuse_constant(name: str) -> None:
+    raise _BadJsonError(f"{name} is not JSON")
+
+
+def _object_without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise _BadJsonError("an object has a name twice")
+    return members
+
+
+# --- reading commands
+
+
+def _ping(_message: dict[str, Any], request_id: RequestId | None) -> Command | Refusal:
+    return Ping(request_id)
+
+
+def _subscribe(message: dict[str, Any], request_id: RequestId | None) -> Command | Refusal:
+    types = _types(message, request_id)
+    return types if isinstance(types, Refusal) else Subscribe(types, request_id)
+
+
+def _unsubscribe(message: dict[str, Any], request_id: RequestId | None) -> Command | Refusal:
+    types = _types(message, request_id)
+    return types if isinstance(types, Refusal) else Unsubscribe(types, request_id)
+
+
+_COMMANDS: Mapping[str, Callable[[dict[str, Any], RequestId | None], Command | Refusal]] = {
+    "ping": _ping,
+    "subscribe": _subscribe,
+    "unsubscribe": _unsubscribe,
+}
+
+
+def _types(message: dict[str, Any], request_id: RequestId | None) -> tuple[str, ...] | Refusal:
+    """The names in data.types, data.events and top-level types: all of them, where there is more than one list."""
+    data = message.get("data", {})
+    lists = [holder[name] for holder, name in ((data, "types"), (data, "events"), (message, "types")) if name in holder]
+    if not all(isinstance(types, list) for types in lists):
+        return Refusal(Code.INVALID_SUBSCRIPTION, "types is a list of strings", request_id)
+    types = [name for types in lists for name in types]
+    return _check_types(types, request_id) or tuple(dict.fromkeys(types))
+
+
+def _check_types(types: list[Any], request_id: RequestId | None) -> Refusal | None:
+    if not types:
+        return Refusal(Code.INVALID_SUBSCRIPTION, "no types are given", request_id)
+    for name in types:
+        if not isinstance(name, str):
+            return Refusal(Code.INVALID_SUBSCRIPTION, "types is a list of strings", request_id)
+        if not is_pattern(name):
+            return Refusal(Code.INVALID_SUBSCRIPTION, f"{_quoted(name)} is no type or pattern", request_id)
+    return None
+
+
+def _too_many(count: int, limits: Limits, request_id: RequestId | None) -> Refusal:
+    message = f"that would make {count} subscriptions; {limits.subscriptions} are allowed"
+    return Refusal(Code.TOO_MANY_SUBSCRIPTIONS, message, request_id)
+
+
+def _is_request_id(value: Any, limits: Limits) -> bool:
+    if isinstance(value, str):
+        return len(value) <= limits.id_chars
+    if isinstance(value, int):  # a bool is one too; what 64 bits do not hold could not be sent back
+        return not isinstance(value, bool) and -(2**63) <= value < 2**64
+    return isinstance(value, float)
+
+
+def _quoted(text: str) -> str:
+    """Text of a client's in a message of ours: short, printable, in ASCII."""
+    return f"{text[:64]!a}" + ("..." if len(text) > 64 else "")
+
+
+# --- what the gateway says
+# In all of them `timestamp_s` is now, Unix seconds, and `request_id` is what the answered request carried, if anything.
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """How resuming went."""
+
+    requested: bool = False
+    """The client gave a position."""
+    recovered: bool = False
+    """Everything after it follows, save what was superseded; False: a snapshot follows, if it is wanted."""
+    replayed: int = 0
+    """Events that follow because of it."""
+    superseded: int = 0
+    """State events that later ones replaced meanwhile."""
+    lost: int = 0
+    """Log events that are gone."""
+
+
+def welcome(
+    *,
+    client_id: str,
+    subscriptions: Iterable[str],
+    epoch: str,
+    seq: int,
+    resume: Resume,
+    heartbeat_s: float,
+    message: str,
+    level: Level,
+    timestamp_s: float,
+) -> bytes:
+    """A notification: the first message on a connection, and again when the epoch changes."""
+    data = {
+        "message": message,
+        "level": level,
+        "client_id": client_id,
+        "subscriptions": sorted(subscriptions),
+        "epoch": epoch,
+        "seq": seq,
+        "resume": {
+            "requested": resume.requested,
+            "recovered": resume.recovered,
+            "replayed": resume.replayed,
+            "superseded": resume.superseded,
+            "lost": resume.lost,
+        },
+        "heartbeat_s": heartbeat_s,
+    }
+    return _message("notification", timestamp_s, data)
+
+
+def pong(timestamp_s: float, request_id: RequestId | None = None) -> bytes:
+    return _message("pong", timestamp_s, {}, request_id)
+
+
+def subscriptions_reply(
+    kind: Literal["subscribe", "unsubscribe"],
+    subscriptions: Iterable[str],
+    timestamp_s: float,
+    request_id: RequestId | None = None,
+) -> bytes:
+    return _message(kind, timestamp_s, {"subscriptions": sorted(subscriptions)}, request_id)
+
+
+def error(code: Code, message: str, timestamp_s: float, request_id: RequestId | None = None) -> bytes:
+    return _message("error", timestamp_s, {"code": code.value, "message": message}, request_id)
+
+
+def heartbeat(
+    *, server_time_s: float, epoch: str, seq: int, bridge_connected: bool, freshness_s: Mapping[str, float]
+) -> bytes:
+    """`freshness_s`: by topic, how long ago it was last known to be fresh."""
+    data = {
+        "server_time": server_time_s,
+        "epoch": epoch,
+        "seq": seq,
+        "bridge_connected": bridge_connected,
+        "freshness": dict(freshness_s),
+    }
+    return _message("heartbeat", server_time_s, data)
+
+
+def connection_error_dropped(client_id: str, timestamp_s: float) -> bytes:
+    """To the others: this client did not read and was closed."""
+    data = {
+        "client_id": client_id,
+        "reason": "buffer_full",
+        "error_code": "CONNECTION_DROP",
+        "timestamp": timestamp_s,
+    }
+    return _message("connection_error", timestamp_s, data)
+
+
+def connection_error_behind(
+    *, client_id: str, superseded: int, lost: int, from_seq: int, to_seq: int, timestamp_s: float
+) -> bytes:
+    """To the client itself: it fell behind and has caught up; what it missed lay after `from_seq`, up to `to_seq`."""
+    data = {
+        "client_id": client_id,
+        "reason": "behind",
+        "error_code": "EVENTS_LOST" if lost else "EVENTS_SUPERSEDED",
+        "superseded": superseded,
+        "lost": lost,
+        "from_seq": from_seq,
+        "to_seq": to_seq,
+        "timestamp": timestamp_s,
+    }
+    return _message("connection_error", timestamp_s, data)
+
+
+def rpc_error_bridge_disconnect(
+    consecutive_failures: int,
+    timestamp_s: float,
+    reason: str = "rpc_disconnect",
+) -> bytes:
+    """The gateway lost the bridge, or could not reach it again; `reason` is one of RpcErrorReason's names in JSON."""
+    data = {
+        "reason": reason,
+        "error_code": "BRIDGE_DISCONNECT",
+        "topic": "",
+        "consecutive_failures": consecutive_failures,
+        "timestamp": timestamp_s,
+    }
+    return _message("rpc_error", timestamp_s, data)
+
+
+def _message(kind: str, timestamp_s: float, data: dict[str, Any], request_id: RequestId | None = None) -> bytes:
+    message: dict[str, Any] = {"type": kind, "timestamp": rfc3339_from_unix(timestamp_s), "data": data}
+    if request_id is not None:
+        message["id"] = request_id
+    return orjson.dumps(message)

@@ -1,0 +1,227 @@
+"""One WebSocket connection: its handshake, what the browser asks, and its end."""
+
+import asyncio
+import functools
+import secrets
+import time
+from typing import Literal
+
+import structlog
+from aiohttp import WSCloseCode, WSMsgType, web
+
+from eventlog import Topics
+from ws_gateway import protocol
+from ws_gateway.hub import Hub
+from ws_gateway.limits import Admission, Full, TokenBucket
+from ws_gateway.subscriber import Subscriber
+from ws_gateway.wire import WEBSOCKET
+
+__all__ = ["Sessions", "topics_of"]
+
+log = structlog.get_logger()
+
+_CLOSE_STALLED = 4408
+_CLOSE_RATE = 4429
+_CLOSE_BAD_MESSAGES = 4500
+_BAD_MESSAGES_IN_A_ROW = 10
+_RATE_PER_S, _BURST = 20, 100
+"""Messages that one client may send: a dashboard sends a few in an hour."""
+_WARNED_MESSAGES = 20
+"""So many are answered RATE_LIMITED before the connection is closed."""
+_YIELD_EVERY = 32
+"""Messages handled without giving others a turn: tiny ones come faster than the loop would turn by itself."""
+_CLOSE_S = 1.0
+_DRAIN_POLL_S = 0.05
+_MAX_UNSENT_BYTES = 64 << 10
+"""A client that does not read its answers is not listened to either, until it does."""
+
+
+@functools.lru_cache(maxsize=1024)
+def topics_of(patterns: frozenset[str]) -> Topics:
+    """Clients that want the same share one object, and with it the batches made for it."""
+    return Topics(patterns)
+
+
+class Sessions:
+    """All WebSocket connections of one gateway."""
+
+    def __init__(self, hub: Hub, admission: Admission, *, max_message_bytes: int) -> None:
+        self._hub = hub
+        self._admission = admission
+        self._max_message_bytes = max_message_bytes
+        self._open: dict[str, _Session] = {}
+        self._stopping = False
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """`GET /ws`."""
+        query = protocol.parse_query(request.query)
+        if isinstance(query, protocol.Refusal):
+            raise web.HTTPBadRequest(text=f"{query.code}: {query.message}\n")
+        if self._stopping:
+            raise web.HTTPServiceUnavailable(text="stopping\n")
+        address = request.remote or ""
+        refuse(self._admission.enter(address))
+        try:
+            # Without compression the bytes of an event are the same for every client, and a connection costs a seventh
+            # of the memory. max_msg_size is exclusive.
+            socket = web.WebSocketResponse(
+                compress=False, timeout=_CLOSE_S, max_msg_size=self._max_message_bytes + 1, heartbeat=None
+            )
+            await socket.prepare(request)
+            transport = request.transport
+            if transport is None:
+                return socket
+            session = _Session(socket, transport, self._hub, address, query)
+            self._open[session.client.client_id] = session
+            try:
+                await session.run(query)
+            finally:
+                self._hub.leave(session.client)
+                del self._open[session.client.client_id]
+                await session.finish()
+            return socket
+        finally:
+            self._admission.leave(address)
+
+    async def close_all(self, within_s: float) -> None:
+        """Tells every client to come back, each at a time of its own, and waits no longer than `within_s` for them."""
+        self._stopping = True
+        sessions = list(self._open.values())
+        if not sessions:
+            return
+        spread_ms = 500 + 5 * len(sessions)
+        closing = [
+            asyncio.create_task(
+                session.close(
+                    WSCloseCode.SERVICE_RESTART, f"retry_after_ms={250 + spread_ms * index // len(sessions)}"
+                ),
+                name=f"close {session.client.client_id}",
+            )
+            for index, session in enumerate(sessions)
+        ]
+        _, late = await asyncio.wait(closing, timeout=within_s)
+        for task in late:
+            task.cancel()
+        for session in sessions:
+            session.transport.abort()
+        await asyncio.gather(*late, return_exceptions=True)
+
+
+def refuse(full: Full | None) -> None:
+    """Answers a client for which there is no room, before anything is spent on it."""
+    if full is Full.EVERYWHERE:
+        raise web.HTTPServiceUnavailable(text="no room\n", headers={"Retry-After": "5"})
+    if full is Full.ADDRESS:
+        raise web.HTTPTooManyRequests(text="too many connections from this address\n", headers={"Retry-After": "5"})
+
+
+class _Session:
+    def __init__(
+        self,
+        socket: web.WebSocketResponse,
+        transport: asyncio.Transport,
+        hub: Hub,
+        address: str,
+        query: protocol.Query,
+    ) -> None:
+        self._socket = socket
+        self._hub = hub
+        self._closing: asyncio.Task[None] | None = None
+        self._bad_in_a_row = 0
+        self._over_rate = 0
+        self._bucket = TokenBucket(_RATE_PER_S, _BURST, time.monotonic())
+        self.transport = transport
+        self.client = Subscriber(
+            secrets.token_hex(8),
+            address,
+            transport,
+            WEBSOCKET,
+            topics_of(frozenset(query.types or protocol.DEFAULT_TYPES)),
+            self._evict,
+        )
+
+    async def run(self, query: protocol.Query) -> None:
+        """Serves the connection to its end."""
+        log.debug("client_joined", client_id=self.client.client_id, address=self.client.address)
+        self._hub.join(self.client, resume=query.resume, snapshot=query.snapshot)
+        handled = 0
+        async for message in self._socket:
+            if message.type is WSMsgType.TEXT:
+                if not await self._handle(message.data):
+                    break
+            elif message.type is WSMsgType.BINARY:
+                await self.close(WSCloseCode.UNSUPPORTED_DATA, "text frames only")
+                break
+            handled += 1
+            if handled % _YIELD_EVERY == 0:
+                await asyncio.sleep(0)
+
+    async def finish(self) -> None:
+        """Waits for an eviction that is under way, so that no task outlives its connection."""
+        log.debug("client_left", client_id=self.client.client_id, close_code=self._socket.close_code)
+        if self._closing is not None:
+            await asyncio.gather(self._closing, return_exceptions=True)
+
+    async def close(self, code: int, reason: str) -> None:
+        """Says why, waits a moment for the answer, and then ends the connection whatever the client does."""
+        self._hub.leave(self.client)
+        try:
+            async with asyncio.timeout(_CLOSE_S):
+                await self._socket.close(code=code, message=reason.encode(), drain=False)
+        except TimeoutError:
+            pass
+        finally:
+            self.transport.abort()
+
+    def _evict(self) -> None:
+        if self._closing is None:
+            self._closing = asyncio.create_task(
+                self.close(_CLOSE_STALLED, "did not read"), name=f"evict {self.client.client_id}"
+            )
+
+    async def _handle(self, text: str) -> bool:
+        """Answers one message. False: the connection has been closed."""
+        if self.transport.get_write_buffer_size() > _MAX_UNSENT_BYTES:
+            await self._drained()
+        if not self._bucket.take(time.monotonic()):
+            self._over_rate += 1
+            if self._over_rate > _WARNED_MESSAGES:
+                await self.close(_CLOSE_RATE, "too many messages")
+                return False
+            self._answer(protocol.error(protocol.Code.RATE_LIMITED, "too many messages", time.time()))
+            return True
+        self._over_rate = 0
+        command = protocol.parse(text)
+        if isinstance(command, protocol.Subscribe | protocol.Unsubscribe):
+            command = self._resubscribe(command) or command
+        elif isinstance(command, protocol.Ping):
+            self._answer(protocol.pong(time.time(), command.id))
+        if not isinstance(command, protocol.Refusal):
+            self._bad_in_a_row = 0
+            return True
+        self._answer(protocol.error(command.code, command.message, time.time(), command.id))
+        self._bad_in_a_row += 1
+        if self._bad_in_a_row >= _BAD_MESSAGES_IN_A_ROW:
+            await self.close(_CLOSE_BAD_MESSAGES, f"{_BAD_MESSAGES_IN_A_ROW} bad messages in a row")
+            return False
+        return True
+
+    def _resubscribe(self, command: protocol.Subscribe | protocol.Unsubscribe) -> protocol.Refusal | None:
+        after = protocol.subscriptions_after(self.client.topics.patterns, command)
+        if isinstance(after, protocol.Refusal):
+            return after
+        kind: Literal["subscribe", "unsubscribe"] = (
+            "subscribe" if isinstance(command, protocol.Subscribe) else "unsubscribe"
+        )
+        self._answer(protocol.subscriptions_reply(kind, after, time.time(), command.id))
+        self._hub.resubscribe(self.client, topics_of(frozenset(after)))
+        return None
+
+    def _answer(self, json: bytes) -> None:
+        if not self.transport.is_closing() and not self._socket.closed:
+            self.transport.write(WEBSOCKET.message("", json))
+
+    async def _drained(self) -> None:
+        # the transport's own wake-up is private to aiohttp
+        while self.transport.get_write_buffer_size() > _MAX_UNSENT_BYTES and not self.transport.is_closing():  # noqa: ASYNC110
+            await asyncio.sleep(_DRAIN_POLL_S)

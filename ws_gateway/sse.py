@@ -1,0 +1,77 @@
+"""`GET /api/v1/events`: the same stream as Server-Sent Events."""
+
+import asyncio
+import secrets
+
+from aiohttp import HttpVersion11, web
+
+from eventlog import Position
+from ws_gateway import protocol
+from ws_gateway.hub import Hub
+from ws_gateway.limits import Admission
+from ws_gateway.session import refuse, topics_of
+from ws_gateway.subscriber import Subscriber
+from ws_gateway.wire import SSE
+
+__all__ = ["EventStreams"]
+
+
+class EventStreams:
+    """All event streams of one gateway."""
+
+    def __init__(self, hub: Hub, admission: Admission) -> None:
+        self._hub = hub
+        self._admission = admission
+        self._transports: set[asyncio.Transport] = set()
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Answers until the client goes. The position comes as Last-Event-ID, or as epoch and seq."""
+        if request.version < HttpVersion11:
+            raise web.HTTPVersionNotSupported(text="event streams need HTTP/1.1\n")
+        query = protocol.parse_query(request.query)
+        if isinstance(query, protocol.Refusal):
+            raise web.HTTPBadRequest(text=f"{query.code}: {query.message}\n")
+        last_event_id = request.headers.get("Last-Event-ID")
+        resume = protocol.parse_last_event_id(last_event_id) if last_event_id else query.resume
+        address = request.remote or ""
+        refuse(self._admission.enter(address))
+        try:
+            response = web.StreamResponse(
+                headers={
+                    "Content-Type": "text/event-stream; charset=utf-8",
+                    "Cache-Control": "no-store",
+                    "X-Accel-Buffering": "no",  # nginx would hold events back
+                }
+            )
+            await response.prepare(request)
+            transport = request.transport
+            if transport is None:
+                return response
+            await self._serve(request, transport, address, query, resume)
+            return response
+        finally:
+            self._admission.leave(address)
+
+    async def close_all(self) -> None:
+        """Ends every stream; EventSource comes back by itself, with its position."""
+        for transport in list(self._transports):
+            transport.close()
+
+    async def _serve(
+        self,
+        request: web.Request,
+        transport: asyncio.Transport,
+        address: str,
+        query: protocol.Query,
+        resume: Position | None,
+    ) -> None:
+        topics = topics_of(frozenset(query.types or protocol.DEFAULT_TYPES))
+        client = Subscriber(secrets.token_hex(8), address, transport, SSE, topics, transport.abort)
+        self._transports.add(transport)
+        self._hub.join(client, resume=resume, snapshot=query.snapshot)
+        try:
+            # Nothing more comes from the client; aiohttp cancels this handler when the connection is gone.
+            await asyncio.get_running_loop().create_future()
+        finally:
+            self._hub.leave(client)
+            self._transports.discard(transport)

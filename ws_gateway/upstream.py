@@ -1,0 +1,153 @@
+"""The one stream from the bridge: resumes where the mirror stands, and says so when the bridge is silent or away."""
+
+import asyncio
+import random
+import time
+
+import grpc
+import grpc.aio
+import structlog
+from engine_events.v1 import event_service_pb2 as pb
+from engine_events.v1 import event_service_pb2_grpc, events_pb2
+
+from engine_runtime.grpc_defaults import CHANNEL_OPTIONS
+from ws_gateway.mirror import Mirror, Reason
+
+__all__ = ["Upstream"]
+
+log = structlog.get_logger()
+
+_FIRST_S = 5.0
+"""The first message of a stream comes at once."""
+_SILENCE_S = 15.0
+"""And a progress mark every 5 s: keepalive alone does not notice a frozen bridge on a silent stream."""
+_BACKOFF_FIRST_S, _BACKOFF_MAX_S = 0.2, 5.0
+_STEADY_S = 30.0
+"""A stream that stood this long makes the next break a new one."""
+_MAX_MESSAGE_BYTES = 8 << 20
+"""A batch is some 256 KiB and one event more."""
+
+
+class _Broken(Exception):
+    """The stream ended; `reason` is that of the rpc_error."""
+
+    def __init__(self, reason: Reason, text: str) -> None:
+        super().__init__(text)
+        self.reason = reason
+
+
+class _AnotherEpoch(Exception):
+    """The bridge has a journal of which nothing has been copied."""
+
+
+class Upstream:
+    """Keeps a mirror up to date."""
+
+    def __init__(self, address: str, mirror: Mirror) -> None:
+        self._mirror = mirror
+        self._address = address
+        self.failures = 0
+
+    async def run(self) -> None:
+        """Runs until it is cancelled."""
+        options = [*CHANNEL_OPTIONS, ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES)]
+        backoff_s = _BACKOFF_FIRST_S
+        async with grpc.aio.insecure_channel(self._address, options=options) as channel:
+            stub = event_service_pb2_grpc.EventServiceStub(channel)
+            after = events_pb2.Position()
+            while True:
+                began_s = time.monotonic()
+                try:
+                    await self._read(stub, after)
+                except _AnotherEpoch:
+                    after = events_pb2.Position()
+                    continue
+                except _Broken as broken:
+                    self.failures += 1
+                    if self.failures == 1:
+                        log.warning("bridge_lost", bridge=self._address, reason=broken.reason, error=str(broken))
+                    self._mirror.bridge_lost(self.failures, broken.reason)
+                position = self._mirror.position
+                after = events_pb2.Position(epoch=position.epoch, seq=position.seq)
+                spent_s = time.monotonic() - began_s
+                if spent_s > _STEADY_S:
+                    backoff_s = _BACKOFF_FIRST_S
+                await asyncio.sleep(max(0.0, random.uniform(0, backoff_s) - spent_s))
+                backoff_s = min(backoff_s * 2, _BACKOFF_MAX_S)
+
+    async def _read(self, stub: "event_service_pb2_grpc.EventServiceAsyncStub", after: events_pb2.Position) -> None:
+        """Reads one stream to its end, which is always an exception."""
+        # the channel connects again by itself, within a second of the bridge's return; the call waits for that
+        call = stub.Subscribe(pb.SubscribeRequest(after=after), wait_for_ready=True)
+        try:
+            subscribed = (await _next(call, _FIRST_S)).subscribed
+            epoch, seq = subscribed.position.epoch, subscribed.position.seq
+            if epoch != self._mirror.position.epoch:
+                if after.epoch:
+                    raise _AnotherEpoch
+                self._mirror.begin(epoch)
+            elif seq < after.seq:
+                raise _Broken("rpc_failed", f"the bridge is at {seq}, behind what it said before ({after.seq})")
+            log.info(
+                "bridge_connected",
+                bridge=self._address,
+                position=f"{epoch}.{seq}",
+                recovered=subscribed.recovered,
+                replayed=subscribed.replayed,
+                superseded=subscribed.superseded,
+                lost=subscribed.lost,
+            )
+            self.failures = 0
+            # the copy is complete once an event at or after this position has come, or all that were announced
+            target, announced = seq, subscribed.replayed
+            if not announced:
+                self._mirror.complete(seq)
+            while True:
+                response = await _next(call, _SILENCE_S)
+                if response.HasField("batch"):
+                    for event in response.batch.events:
+                        self._mirror.take(event)
+                    announced -= len(response.batch.events)
+                    seq = response.batch.events[-1].seq
+                elif response.HasField("gap"):
+                    self._mirror.lose(response.gap.from_seq, response.gap.to_seq, response.gap.lost)
+                    continue
+                elif response.HasField("progress"):
+                    seq = response.progress.position.seq
+                else:
+                    continue
+                if seq >= target or announced <= 0:
+                    self._mirror.complete(seq)
+        finally:
+            call.cancel()
+
+
+async def _next(
+    call: "grpc.aio.UnaryStreamCall[pb.SubscribeRequest, pb.SubscribeResponse]", limit_s: float
+) -> pb.SubscribeResponse:
+    """The next message. _Broken: there is none, within `limit_s` or at all."""
+    try:
+        async with asyncio.timeout(limit_s):
+            response = await call.read()
+    except TimeoutError:
+        raise _Broken("rpc_timeout", f"nothing from the bridge for {limit_s:g} s") from None
+    except grpc.aio.AioRpcError as error:
+        raise _broken(error.code(), error.details()) from None
+    except asyncio.CancelledError:
+        # grpc.aio also raises this when the call or the channel ended, and nobody cancelled us
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        raise _Broken("rpc_disconnect", "the call was cancelled") from None
+    if isinstance(response, pb.SubscribeResponse):
+        return response
+    raise _broken(await call.code(), await call.details())
+
+
+def _broken(code: grpc.StatusCode, details: str | None) -> _Broken:
+    reason: Reason = "rpc_failed"
+    if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.OK):
+        reason = "rpc_disconnect"
+    elif code is grpc.StatusCode.DEADLINE_EXCEEDED:
+        reason = "rpc_timeout"
+    return _Broken(reason, f"{code.name}: {details or 'no details'}"[:500])
