@@ -18,8 +18,8 @@ def _check_engine(url: str) -> str:
         if parts.path not in ("", "/"):
             raise ValueError("a grpc:// engine has no path")
     elif parts.scheme in ("http", "https"):
-        if not parts.hostname:
-            raise ValueError("no host in the URL")
+        if not parts.hostname or parts.port == 0:  # reading the port raises ValueError if it is none
+            raise ValueError("no host, or no port, in the URL")
     else:
         raise ValueError("neither grpc://HOST:PORT nor http(s)://HOST:PORT/PATH")
     return url

@@ -47,7 +47,7 @@ class Holdings:
         """What to publish after an answer that lists every state of the source.
 
         `asked_at_seq`: the journal's head when the question was asked. A state that was pushed since is newer than the
-        answer, whichever arrives first, and stays. `last_update_s`: when the source answered before this.
+        answer, whichever arrives first, and stays. `last_update_s`: when the source answered before this; 0: never.
         """
         publish = []
         listed = set()
@@ -76,7 +76,7 @@ class Holdings:
 
     def unanswered(self, error_code: str, *, last_update_s: float) -> list[events_pb2.Event]:
         """What to publish when the source failed, or was not asked. The one state of a type and the queue come again
-        each time, the others when their mark changes."""
+        each time, the others when their mark changes. `last_update_s`: when the source last answered; 0: never."""
         publish = []
         for name in sorted(self._keys):
             entry = self._journal.state(*name)
@@ -87,6 +87,11 @@ class Holdings:
             if name[1] in (CURRENT, QUEUE) or not freshness.stale or freshness.error_code != error_code:
                 publish.append(_stale(entry.body, error_code, last_update_s))
         return publish
+
+    def confirmed(self) -> list[events_pb2.Event]:
+        """What to publish when the engine has said that nothing changed: every stale state, fresh again."""
+        entries = (self._journal.state(*name) for name in sorted(self._keys))
+        return [_fresh(entry.body) for entry in entries if entry is not None and entry.body.freshness.stale]
 
 
 def _same(one: events_pb2.Event, other: events_pb2.Event) -> bool:
@@ -113,5 +118,7 @@ def _stale(event: events_pb2.Event, error_code: str, last_update_s: float) -> ev
     copy.freshness.stale = True
     copy.freshness.error_code = error_code
     if not event.freshness.stale:
-        copy.freshness.last_update.CopyFrom(timestamp(last_update_s))
+        # a state that was pushed after the last answer was right when it was pushed
+        published_s = event.published_at.seconds + event.published_at.nanos / 1e9
+        copy.freshness.last_update.CopyFrom(timestamp(max(last_update_s, published_s)))
     return copy

@@ -31,21 +31,28 @@ _STATES = {
 class Ticket:
     """Leave to make one call. Exactly one of the three methods says how it ended; later ones change nothing."""
 
-    __slots__ = ("_change", "_guard")
+    __slots__ = ("_change", "_guard", "_spent")
 
     def __init__(self, guard: "Guard", change: int) -> None:
         self._guard = guard
         self._change = change
+        self._spent = False
 
     def succeeded(self) -> None:
-        self._guard._record(self, self._change, None)
+        self._record(None)
 
     def failed(self, error: Exception) -> None:
-        self._guard._record(self, self._change, error)
+        self._record(error)
 
     def abandoned(self) -> None:
         """The call was cancelled: neither a success nor a failure. A trial may be made again at once."""
+        self._spent = True
         self._guard._release(self)
+
+    def _record(self, error: Exception | None) -> None:
+        if not self._spent:
+            self._spent = True
+            self._guard._record(self, self._change, error)
 
 
 class Guard:

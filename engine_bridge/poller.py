@@ -34,7 +34,7 @@ async def _poll_once(source: Source, engine: Engine, call_timeout_s: float) -> N
         source.refused()
         return
     asked_at_seq = source.feed.journal.head
-    before_s = source.last_success_s
+    before_s = source.last_success_s or 0
     try:
         async with asyncio.timeout(call_timeout_s):
             listing = await engine.fetch(source.topic, call_timeout_s)
@@ -53,9 +53,5 @@ async def _poll_once(source: Source, engine: Engine, call_timeout_s: float) -> N
         for event in listing:
             event.observed_at.CopyFrom(observed_at)
         source.feed.publish(
-            source.holdings.answered(
-                listing,
-                asked_at_seq=asked_at_seq,
-                last_update_s=before_s if before_s is not None else source.feed.now_s(),
-            )
+            source.holdings.answered(listing, asked_at_seq=asked_at_seq, last_update_s=before_s)
         )

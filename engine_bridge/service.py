@@ -116,6 +116,8 @@ class EventService(event_service_pb2_grpc.EventServiceServicer):
         known = after is not None and journal.holds(after)
         cursor = after.seq if after is not None and known else journal.head
         replay = journal.since(cursor, topics)
+        # taken together with the position: a state of a later number is sent in its turn, and not twice
+        states = journal.states(topics) if snapshot and not known else []
         gap = isinstance(replay, Gap)
         yield pb.SubscribeResponse(
             subscribed=pb.Subscribed(
@@ -127,9 +129,8 @@ class EventService(event_service_pb2_grpc.EventServiceServicer):
                 heartbeat_s=self._heartbeat_s,
             )
         )
-        if snapshot and not known:
-            for run in _slices(journal.states(topics)):
-                yield pb.SubscribeResponse(batch=_batch(run, snapshot=True))
+        for run in _slices(states):
+            yield pb.SubscribeResponse(batch=_batch(run, snapshot=True))
         # what was superseded up to now has been told; more may be until the reader has got it all
         superseded = -replay.superseded
         spoke_at_s = self._clock()
@@ -183,7 +184,7 @@ def _source_status(source: Source) -> pb.SourceStatus:
         consecutive_failures=source.guard.consecutive_failures,
         last_success=moment(source.last_success_s),
         last_error=source.last_error,
-        next_try=moment(source.next_try_s),
+        next_try=None if source.off else moment(source.next_try_s),
         off=source.off,
         rejected=source.rejected,
     )

@@ -83,7 +83,8 @@ class Source:
         """The engine did not answer: tells the readers, by stale states and an rpc_error."""
         if not self.last_error:
             log.warning("source_failed", topic=self.topic, error=str(error))
-        self.last_error = str(error)
+        # the engine's text may hold lone surrogates, which no protobuf string can
+        self.last_error = str(error).encode("utf-8", "replace").decode()
         self.go_stale("RPC_DISCONNECT")
         ticket.failed(error)
         self._complain(error.reason)
@@ -102,10 +103,11 @@ class Source:
             self.go_stale("RPC_DISCONNECT")
         self.off = True
         self.last_error = ""
+        self._revived_once = False
+        self._complained_at_s = None
 
     def go_stale(self, error_code: str) -> None:
-        last_update_s = self.last_success_s if self.last_success_s is not None else self.feed.now_s()
-        self.feed.publish(self.holdings.unanswered(error_code, last_update_s=last_update_s))
+        self.feed.publish(self.holdings.unanswered(error_code, last_update_s=self.last_success_s or 0))
 
     def revive(self, *, after_outage: bool) -> None:
         """The engine has been seen alive: try at once instead of waiting.

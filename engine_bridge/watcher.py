@@ -83,6 +83,8 @@ class Watcher:
                     raise Unreachable("the call was cancelled") from None
                 if first:
                     self._source.succeeded(ticket)
+                    if self._is_resumed(pushed):
+                        self._confirm()
                     first = False
                 self._source.last_success_s = self._source.feed.now_s()
                 if self._source.clock() - began_s > _STEADY_S:
@@ -96,9 +98,27 @@ class Watcher:
         finally:
             await stream.aclose()  # type: ignore[attr-defined]  # every adapter's watch is an async generator
 
+    def _is_resumed(self, first: Pushed) -> bool:
+        """Whether the engine goes on from where the stream before broke. Otherwise it sends its present states."""
+        after, position = self._after, first.position
+        return after is not None and position is not None and position.epoch == after.epoch != ""
+
+    def _confirm(self) -> None:
+        """What was said before the break holds until a later event says otherwise."""
+        stale = self._source.holdings.confirmed()
+        self._source.feed.publish(event for event in stale if self._owner(event.type) is self._source)
+
+    def _owner(self, type: str) -> Source:
+        """The source that answers for the states of a type."""
+        owner = self._polled.get(type, self._source)
+        return self._source if owner.off else owner
+
     def _publish(self, pushed: Pushed) -> None:
         source = self._source
         now_s = source.feed.now_s()
+        if pushed.rejected:
+            log.warning("engine_message_unreadable", count=pushed.rejected)
+            source.rejected += pushed.rejected
         publish: list[events_pb2.Event] = []
         if pushed.lost:
             log.warning("engine_events_lost", lost=pushed.lost)
@@ -111,8 +131,7 @@ class Watcher:
             if not event.HasField("observed_at"):
                 event.observed_at.CopyFrom(timestamp(now_s))
             if event.key:
-                owner = self._polled.get(event.type, source)
-                event = (source if owner.off else owner).holdings.take(event)
+                event = self._owner(event.type).holdings.take(event)
             publish.append(event)
         source.feed.publish(publish)
         if pushed.position is not None:

@@ -52,11 +52,12 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
                 tasks.create_task(upstream.run(), name="upstream"),
                 tasks.create_task(hub.run(), name="hub"),
             ]
-            await web.SockSite(runner, listener, backlog=_BACKLOG).start()
+            site = web.SockSite(runner, listener, backlog=_BACKLOG)
+            await site.start()
             log.info("listening", address=settings.listen, bridge=settings.bridge)
             await stop.wait()
             # no new clients, those who are here are told when to come back, and only then does the rest stop
-            listener.close()
+            await site.stop()
             await streams.close_all()
             await sessions.close_all(_CLOSE_WITHIN_S)
             for worker in workers:

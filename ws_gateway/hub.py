@@ -88,22 +88,13 @@ class Hub:
         resumed = protocol.Resume(requested=resume is not None)
         held = resume is not None and view.epoch != "" and journal.holds(resume)
         if resume is not None and held:
-            answer = journal.since(resume.seq, client.topics)
             client.cursor = resume.seq
-            resumed = protocol.Resume(
-                requested=True,
-                recovered=not isinstance(answer, Gap),
-                replayed=len(answer.entries),
-                superseded=answer.superseded,
-                lost=answer.lost if isinstance(answer, Gap) else 0,
-            )
-            # what the welcome tells is not told again; more may go missing until the client has got it all
-            client.missed_superseded, client.missed_lost = -resumed.superseded, -resumed.lost
+            resumed = self._from(client, requested=True)
         # Of an outage the client is told after this, as those who were here when it began: that is its snapshot then.
         client.view = View(view.epoch, None) if view.outage is not None else view
         self._clients[client.client_id] = client
         self._wheel[next(self._turns) % len(self._wheel)].add(client)
-        self._welcome(client, resumed, "connected", "info")
+        self._welcome(client, journal.head, resumed, "connected", "info")
         if snapshot and not resumed.recovered and view.outage is None:
             self._write_snapshot(client)
         self._deliver(client)
@@ -233,13 +224,13 @@ class Hub:
     # --- what the gateway says itself
 
     def _welcome(
-        self, client: Subscriber, resumed: protocol.Resume, text: str, level: Literal["info", "warning"]
+        self, client: Subscriber, seq: int, resumed: protocol.Resume, text: str, level: Literal["info", "warning"]
     ) -> None:
         json = protocol.welcome(
             client_id=client.client_id,
             subscriptions=client.topics.patterns,
             epoch=self._mirror.journal.epoch,
-            seq=self._mirror.journal.head,
+            seq=seq,
             resume=resumed,
             heartbeat_s=self.heartbeat_s,
             message=text,
@@ -249,14 +240,33 @@ class Hub:
         self._write(client, client.wire.message("notification", json))
 
     def _tell_epoch(self, client: Subscriber) -> None:
-        """The bridge lost its journal: positions of the old one mean nothing, so the client begins anew."""
-        journal = self._mirror.journal
-        client.cursor = journal.head
+        """The bridge lost its journal: positions of the old one mean nothing, so the client begins anew.
+
+        It was here all the time, so the log events of the new journal are news to it, from the first on. Only a client
+        that came before any bridge was reached begins where a new one would, at the end.
+        """
+        journal, outage = self._mirror.journal, self._mirror.view.outage
+        client.cursor = 0 if client.view.epoch else journal.head
         client.forget_missing()
-        client.view = View(journal.epoch, None) if self._mirror.view.outage is not None else self._mirror.view
-        self._welcome(client, protocol.Resume(), "the bridge has a new journal", "warning")
-        if self._mirror.view.outage is None:
+        resumed = self._from(client)
+        client.view = View(journal.epoch, None) if outage is not None else self._mirror.view
+        self._welcome(client, client.cursor, resumed, "the bridge has a new journal", "warning")
+        if outage is None:
             self._write_snapshot(client)
+
+    def _from(self, client: Subscriber, *, requested: bool = False) -> protocol.Resume:
+        """How going on from the client's cursor will be. What this tells is not told again; more may go missing until
+        the client has got it all."""
+        answer = self._mirror.journal.since(client.cursor, client.topics)
+        lost = answer.lost if isinstance(answer, Gap) else 0
+        client.missed_superseded, client.missed_lost = -answer.superseded, -lost
+        return protocol.Resume(
+            requested=requested,
+            recovered=requested and not lost,
+            replayed=len(answer.entries),
+            superseded=answer.superseded,
+            lost=lost,
+        )
 
     def _tell_missing(self, client: Subscriber) -> None:
         superseded, lost = max(0, client.missed_superseded), max(0, client.missed_lost)
@@ -264,16 +274,16 @@ class Hub:
         self.lost_events += lost
         if lost:
             log.warning("client_lost_events", client_id=client.client_id, lost=lost)
-        if client.topics.matches("connection_error"):
-            json = protocol.connection_error_behind(
-                client_id=client.client_id,
-                superseded=superseded,
-                lost=lost,
-                from_seq=client.missed_from_seq or 0,
-                to_seq=client.cursor,
-                timestamp_s=self._mirror.now_s(),
-            )
-            self._write(client, client.wire.message("connection_error", json))
+        # whatever the client is subscribed to: nothing is lost silently
+        json = protocol.connection_error_behind(
+            client_id=client.client_id,
+            superseded=superseded,
+            lost=lost,
+            from_seq=client.missed_from_seq or 0,
+            to_seq=client.cursor,
+            timestamp_s=self._mirror.now_s(),
+        )
+        self._write(client, client.wire.message("connection_error", json))
 
     def _tell_view(self, client: Subscriber, resumed_at: int) -> None:
         """The bridge went away, or came back with the same journal."""

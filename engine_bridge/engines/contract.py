@@ -18,6 +18,8 @@ class Pushed:
     """The engine's own position after these events. None: this engine cannot resume."""
     lost: int = 0
     """Log events that the engine no longer had."""
+    rejected: int = 0
+    """Messages that could not be read at all."""
 
 
 class Engine(Protocol):

@@ -1,12 +1,13 @@
 """Engines that implement engine_rpc.v1.EngineService."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import grpc
 import grpc.aio
 from engine_events.v1 import events_pb2
 from engine_rpc.v1 import engine_service_pb2, engine_service_pb2_grpc
+from google.protobuf.message import DecodeError
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from engine_bridge.engines.contract import Pushed
@@ -22,8 +23,31 @@ _ERRORS: dict[grpc.StatusCode, type[EngineError]] = {
     grpc.StatusCode.CANCELLED: Unreachable,
     grpc.StatusCode.DEADLINE_EXCEEDED: TimedOut,
 }
-_MAX_ANSWER_BYTES = 4 << 20
-"""An answer larger than this is refused: it would be most of the journal."""
+_MAX_ANSWER_BYTES = 3 << 20
+"""An answer larger than this is refused: it becomes one event, and the readers' gRPC takes 4 MiB unless told otherwise."""
+
+
+class _Lenient:
+    """A channel on which an answer that cannot be decoded is None. (gRPC gives None too, and logs a traceback.)"""
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        self._channel = channel
+
+    def unary_unary(self, *path: str, response_deserializer: Callable[[bytes], Any], **options: Any) -> Any:
+        return self._channel.unary_unary(*path, response_deserializer=_or_none(response_deserializer), **options)
+
+    def unary_stream(self, *path: str, response_deserializer: Callable[[bytes], Any], **options: Any) -> Any:
+        return self._channel.unary_stream(*path, response_deserializer=_or_none(response_deserializer), **options)
+
+
+def _or_none(decode: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
+    def decode_or_none(data: bytes) -> Any:
+        try:
+            return decode(data)
+        except DecodeError:
+            return None
+
+    return decode_or_none
 
 
 class GrpcEngine:
@@ -35,8 +59,9 @@ class GrpcEngine:
     def __init__(self, address: str) -> None:
         options = [*CHANNEL_OPTIONS, ("grpc.max_receive_message_length", _MAX_ANSWER_BYTES)]
         self._channel = grpc.aio.insecure_channel(address, options=options)
-        self._engine = engine_service_pb2_grpc.EngineServiceStub(self._channel)
-        self._health: Any = health_pb2_grpc.HealthStub(self._channel)  # its type stubs leave the methods out
+        channel = cast(grpc.aio.Channel, _Lenient(self._channel))
+        self._engine = engine_service_pb2_grpc.EngineServiceStub(channel)
+        self._health: Any = health_pb2_grpc.HealthStub(channel)  # its type stubs leave the methods out
         self._fetchers: dict[str, Callable[[float], Awaitable[list[events_pb2.Event]]]] = {
             "system.status": self._system,
             "storage.update": self._storage,
@@ -54,6 +79,9 @@ class GrpcEngine:
         call = self._engine.WatchEvents(engine_service_pb2.WatchEventsRequest(after=after))
         try:
             async for response in call:
+                if not _is_readable(response):
+                    yield Pushed(rejected=1)
+                    continue
                 position = response.position if response.HasField("position") else None
                 yield Pushed(response.events, position, response.lost)
         except grpc.aio.AioRpcError as error:
@@ -71,7 +99,7 @@ class GrpcEngine:
                 grpc.StatusCode.DEADLINE_EXCEEDED,
                 grpc.StatusCode.CANCELLED,
             )
-        return bool(answer.status != health_pb2.HealthCheckResponse.NOT_SERVING)
+        return not _is_readable(answer) or bool(answer.status != health_pb2.HealthCheckResponse.NOT_SERVING)
 
     async def close(self) -> None:
         await self._channel.close()
@@ -106,7 +134,13 @@ class GrpcEngine:
         ]
 
 
+def _is_readable(answer: object) -> bool:
+    return answer is not None
+
+
 def _require(answer: Any, field: str) -> None:
+    if not _is_readable(answer):
+        raise BadAnswer("the answer cannot be decoded")
     if not answer.HasField(field):
         raise BadAnswer(f"the answer has no {field}")
 

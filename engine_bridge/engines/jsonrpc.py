@@ -16,8 +16,8 @@ from engine_bridge.errors import BadAnswer, MethodMissing, TimedOut, Unreachable
 __all__ = ["JsonRpcEngine"]
 
 _METHOD_NOT_FOUND = -32601  # JSON-RPC 2.0, section 5.1
-_MAX_ANSWER_BYTES = 4 << 20
-"""An answer larger than this is refused: it would be most of the journal."""
+_MAX_ANSWER_BYTES = 3 << 20
+"""An answer larger than this is refused: it becomes one event, and the readers' gRPC takes 4 MiB unless told otherwise."""
 
 # topic -> (method, how its result becomes events)
 _METHODS: dict[str, tuple[str, Callable[[Any], list[events_pb2.Event]]]] = {

@@ -196,14 +196,18 @@ def _text_or_none(value: Any) -> str | None:
 
 
 def _moment(value: Any) -> float | None:
-    """Unix seconds of an RFC 3339 text, or of a number that is Unix seconds already."""
-    if isinstance(value, str):
-        try:
-            moment = datetime.fromisoformat(value)
-            return moment.timestamp() if moment.tzinfo else None
-        except (ValueError, OverflowError):
-            return None
-    return _number(value)
+    """Unix seconds of an RFC 3339 text, or of a number that is Unix seconds already. Nothing before 1970: Go's zero time
+    (year 1) means never."""
+    unix_s = _rfc3339(value) if isinstance(value, str) else _number(value)
+    return unix_s if unix_s is not None and unix_s > 0 else None
+
+
+def _rfc3339(text: str) -> float | None:
+    try:
+        moment = datetime.fromisoformat(text)
+        return moment.timestamp() if moment.tzinfo else None
+    except (ValueError, OverflowError):
+        return None
 
 
 def _load(value: Any) -> Iterable[float]:

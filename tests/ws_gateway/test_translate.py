@@ -114,7 +114,7 @@ def test_map_of_messages_becomes_an_object() -> None:
 
 
 def test_kinds_of_field_that_no_event_has_yet() -> None:
-    """Bytes, maps with other keys or of maps, lists of enums, recursion, names that are Python keywords, Value and ListValue."""
+    """Bytes, other maps, lists of enums, recursion, names that are Python keywords, Value and ListValue."""
     kind = _unusual_message()
     message = kind(
         **{
