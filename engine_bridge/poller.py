@@ -5,7 +5,7 @@ import random
 
 from engine_bridge.engines import Engine
 from engine_bridge.errors import CallFailed, MethodMissing, TimedOut
-from engine_bridge.source import Source
+from engine_bridge.source import OFF_S, Source
 from engine_bridge.timestamps import timestamp
 
 __all__ = ["poll"]
@@ -21,6 +21,9 @@ async def poll(source: Source, engine: Engine, *, interval_s: float, phase: floa
     start_s = source.clock() + interval_s * phase
     while True:
         await _poll_once(source, engine, call_timeout_s)
+        if source.off:
+            await source.rest(OFF_S)
+            continue
         now_s = source.clock()
         next_s = start_s + interval_s * (1 + (now_s - start_s) // interval_s)
         if await source.rest(next_s - now_s):
@@ -52,6 +55,4 @@ async def _poll_once(source: Source, engine: Engine, call_timeout_s: float) -> N
         observed_at = timestamp(source.feed.now_s())
         for event in listing:
             event.observed_at.CopyFrom(observed_at)
-        source.feed.publish(
-            source.holdings.answered(listing, asked_at_seq=asked_at_seq, last_update_s=before_s)
-        )
+        source.feed.publish(source.holdings.answered(listing, asked_at_seq=asked_at_seq, last_update_s=before_s))

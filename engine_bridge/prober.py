@@ -33,13 +33,13 @@ class Prober:
         while True:
             self._suspicion.clear()
             await self._suspicion.wait()
-            was_down = False
+            was_down, first = False, True
             while any(source.is_failing for source in self._sources):
                 asked_at_s = time.monotonic()
                 healthy = await self._ask()
                 if healthy:
-                    self._revive(after_outage=was_down)
-                was_down = not healthy
+                    self._revive(after_outage=was_down, with_off=was_down or first)
+                was_down, first = not healthy, False
                 self._set(healthy)
                 await asyncio.sleep(max(0.0, _PERIOD_S - (time.monotonic() - asked_at_s)))
             self._set(True)
@@ -51,9 +51,10 @@ class Prober:
         except TimeoutError:
             return False
 
-    def _revive(self, *, after_outage: bool) -> None:
+    def _revive(self, *, after_outage: bool, with_off: bool) -> None:
+        """`with_off`: the engine may have been replaced, so what the one before lacked is looked for again."""
         for source in self._sources:
-            if source.is_failing or (after_outage and source.off):
+            if source.is_failing or (with_off and source.off):
                 source.revive(after_outage=after_outage)
 
     def _set(self, healthy: bool) -> None:

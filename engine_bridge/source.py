@@ -13,10 +13,12 @@ from engine_bridge.feed import Feed
 from engine_bridge.freshness import Holdings
 from engine_bridge.guard import Guard, State, Ticket
 
-__all__ = ["BreakerSettings", "Source"]
+__all__ = ["OFF_S", "BreakerSettings", "Source"]
 
 log = structlog.get_logger()
 
+OFF_S = 300.0
+"""A method that the engine does not have is looked for again when the engine comes back, and this often, seconds."""
 _COMPLAIN_EVERY_S = 30.0
 """An `rpc_error` comes at the first failure and then this often: readers need to know, not to be flooded."""
 
@@ -115,7 +117,7 @@ class Source:
         Unless it was seen dead before (`after_outage`), only once until the next success: a method that fails on a
         healthy engine is left to its interval and its breaker.
         """
-        if after_outage or (self.guard.consecutive_failures == 1 and not self._revived_once):
+        if after_outage or self.off or (self.guard.consecutive_failures == 1 and not self._revived_once):
             self._revived_once = True
             self.guard.half_open()
             self._revived.set()

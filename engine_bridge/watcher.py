@@ -11,7 +11,7 @@ from engine_bridge.engines import Engine, Pushed
 from engine_bridge.errors import CallFailed, MethodMissing, TimedOut, Unreachable
 from engine_bridge.guard import Ticket
 from engine_bridge.intake import Intake
-from engine_bridge.source import Source
+from engine_bridge.source import OFF_S, Source
 from engine_bridge.timestamps import timestamp
 
 __all__ = ["Watcher"]
@@ -51,7 +51,7 @@ class Watcher:
                 await self._read(ticket)
             except MethodMissing:
                 source.switch_off(ticket)
-                await source.rest(3600)
+                await source.rest(OFF_S)
             except CallFailed as error:
                 # a stream that broke after it stood had its ticket used for the success
                 source.failed(source.guard.admit() or ticket, error)

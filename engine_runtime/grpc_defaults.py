@@ -1,9 +1,12 @@
 """The gRPC options that every server and channel of ours has, and binding a port with a clear error."""
 
+import socket
+
 import grpc
 import grpc.aio
 
 from engine_runtime.process import StartupError
+from engine_runtime.settings import split_address
 
 __all__ = ["CHANNEL_OPTIONS", "SERVER_OPTIONS", "bind"]
 
@@ -39,10 +42,37 @@ CHANNEL_OPTIONS: list[tuple[str, int]] = [
 
 def bind(server: grpc.aio.Server, address: str) -> int:
     """Listens on `HOST:PORT` in the clear; gives the port (useful when PORT is 0). StartupError: not available."""
+    if not _is_free(address):
+        raise _not_available(address)
     try:
         port = server.add_insecure_port(address)
     except RuntimeError:
         port = 0
     if port == 0:
-        raise StartupError(f"cannot listen on {address}: the port is in use or the address is not this machine's")
+        raise _not_available(address)
     return port
+
+
+def _is_free(address: str) -> bool:
+    """Asked before gRPC is, which would write its own two lines to standard error."""
+    host, port = split_address(address)
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except OSError:
+        return False
+    # one is enough: `localhost` may stand for an IPv6 address that this machine does not have
+    return any(_can_bind(family, place) for family, _, _, _, place in found)
+
+
+def _can_bind(family: int, place: tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]) -> bool:
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(place)
+    except OSError:
+        return False
+    return True
+
+
+def _not_available(address: str) -> StartupError:
+    return StartupError(f"cannot listen on {address}: the port is in use or the address is not this machine's")

@@ -55,9 +55,11 @@ def load(settings: type[_S], program: str, argv: Sequence[str] | None = None) ->
     except ValidationError as error:
         prefix = str(settings.model_config.get("env_prefix", ""))
         for mistake in error.errors():
-            name = prefix + "_".join(str(part) for part in mistake["loc"]).upper()
             reason = mistake["msg"].removeprefix("Value error, ")
-            print(f"{program}: {name}={mistake['input']!r}: {reason}", file=sys.stderr)  # noqa: T201 - a program's usage errors go to standard error
+            if mistake["loc"]:  # otherwise it is about several settings together, and names them itself
+                name = prefix + "_".join(str(part) for part in mistake["loc"]).upper()
+                reason = f"{name}={mistake['input']!r}: {reason}"
+            print(f"{program}: {reason}", file=sys.stderr)  # noqa: T201 - a program's usage errors go to standard error
         raise SystemExit(2) from None
     except SettingsError as error:
         print(f"{program}: {error}", file=sys.stderr)  # noqa: T201

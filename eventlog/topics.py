@@ -25,7 +25,7 @@ def is_pattern(text: str) -> bool:
 class Topics:
     """An immutable set of types and patterns. Equal sets are equal and hash alike, so they can share work."""
 
-    __slots__ = ("_exact", "_everything", "_known", "_prefixes", "patterns")
+    __slots__ = ("_everything", "_exact", "_known", "_prefixes", "patterns")
 
     def __init__(self, patterns: Iterable[str]) -> None:
         """ValueError: one of `patterns` is neither a type nor a pattern."""

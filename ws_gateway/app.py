@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import ssl
 
 import structlog
 from aiohttp import web
@@ -44,6 +45,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     app.add_routes(Pages(mirror, hub, upstream, admission).routes())
     app.add_routes([web.get("/ws", sessions.handle), web.get("/api/v1/events", streams.handle)])
     runner = web.AppRunner(app, access_log=None, keepalive_timeout=_HEADERS_S, shutdown_timeout=1, handle_signals=False)
+    tls = _tls(settings)
     listener = _listen(settings.listen)
     await runner.setup()
     try:
@@ -52,7 +54,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
                 tasks.create_task(upstream.run(), name="upstream"),
                 tasks.create_task(hub.run(), name="hub"),
             ]
-            site = web.SockSite(runner, listener, backlog=_BACKLOG)
+            site = web.SockSite(runner, listener, backlog=_BACKLOG, ssl_context=tls)
             await site.start()
             log.info("listening", address=settings.listen, bridge=settings.bridge)
             await stop.wait()
@@ -64,6 +66,17 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
                 worker.cancel()
     finally:
         await runner.cleanup()
+
+
+def _tls(settings: Settings) -> ssl.SSLContext | None:
+    if settings.tls_cert is None or settings.tls_key is None:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(settings.tls_cert, settings.tls_key)
+    except (OSError, ssl.SSLError) as error:
+        raise StartupError(f"cannot use the certificate {settings.tls_cert}: {error}") from None
+    return context
 
 
 def _listen(address: str) -> socket.socket:

@@ -1,8 +1,9 @@
 """The gateway's settings, read once."""
 
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from engine_runtime.settings import check_address, split_address
@@ -36,4 +37,12 @@ class Settings(BaseSettings):
     max_clients_per_address: int = Field(256, ge=1, le=1_000_000, description="of them from one address")
     history_events: int = Field(10_000, ge=1, le=10_000_000, description="log events kept for clients that come back")
     history_bytes: int = Field(33_554_432, ge=65_536, le=1 << 34, description="bytes kept in all, as JSON")
+    tls_cert: Path | None = Field(None, description="PEM file with the certificate chain; with it, https and wss only")
+    tls_key: Path | None = Field(None, description="PEM file with its private key")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least severe log line shown")
+
+    @model_validator(mode="after")
+    def _certificate_has_its_key(self) -> Self:
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("WS_GATEWAY_TLS_CERT and WS_GATEWAY_TLS_KEY go together")
+        return self

@@ -24,7 +24,7 @@ _ERRORS: dict[grpc.StatusCode, type[EngineError]] = {
     grpc.StatusCode.DEADLINE_EXCEEDED: TimedOut,
 }
 _MAX_ANSWER_BYTES = 3 << 20
-"""An answer larger than this is refused: it becomes one event, and the readers' gRPC takes 4 MiB unless told otherwise."""
+"""An answer larger than this is refused: it becomes one event, and gRPC readers take 4 MiB unless told otherwise."""
 
 
 class _Lenient:
@@ -33,11 +33,11 @@ class _Lenient:
     def __init__(self, channel: grpc.aio.Channel) -> None:
         self._channel = channel
 
-    def unary_unary(self, *path: str, response_deserializer: Callable[[bytes], Any], **options: Any) -> Any:
-        return self._channel.unary_unary(*path, response_deserializer=_or_none(response_deserializer), **options)
+    def unary_unary(self, path: str, *, response_deserializer: Callable[[bytes], Any], **options: Any) -> Any:
+        return self._channel.unary_unary(path, response_deserializer=_or_none(response_deserializer), **options)
 
-    def unary_stream(self, *path: str, response_deserializer: Callable[[bytes], Any], **options: Any) -> Any:
-        return self._channel.unary_stream(*path, response_deserializer=_or_none(response_deserializer), **options)
+    def unary_stream(self, path: str, *, response_deserializer: Callable[[bytes], Any], **options: Any) -> Any:
+        return self._channel.unary_stream(path, response_deserializer=_or_none(response_deserializer), **options)
 
 
 def _or_none(decode: Callable[[bytes], Any]) -> Callable[[bytes], Any]:

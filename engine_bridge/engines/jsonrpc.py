@@ -17,7 +17,7 @@ __all__ = ["JsonRpcEngine"]
 
 _METHOD_NOT_FOUND = -32601  # JSON-RPC 2.0, section 5.1
 _MAX_ANSWER_BYTES = 3 << 20
-"""An answer larger than this is refused: it becomes one event, and the readers' gRPC takes 4 MiB unless told otherwise."""
+"""An answer larger than this is refused: it becomes one event, and gRPC readers take 4 MiB unless told otherwise."""
 
 # topic -> (method, how its result becomes events)
 _METHODS: dict[str, tuple[str, Callable[[Any], list[events_pb2.Event]]]] = {
