@@ -156,6 +156,8 @@ class Hub:
         view, journal = mirror.view, mirror.journal
         if client.view.epoch != view.epoch:
             self._tell_epoch(client)
+        if client.behind:  # a welcome with its snapshot may be more than the buffer takes
+            return
         resumed_at = client.cursor
         while client.cursor < journal.head:
             batch = self._batch(client)

@@ -65,7 +65,7 @@ def test_since_with_a_limit_goes_on_from_where_it_stopped() -> None:
     """Reading in slices gives the same entries as reading at once, and the counts add up."""
     log = journal()
     for number in range(40):
-        log.append("a", "k" if number % 3 else "", number, 10)
+        log.append("a", "k" if number % 7 == 3 else "", number, 10)
     seen: list[Entry[Any]] = []
     superseded = position = 0
     while position < log.head:
@@ -112,7 +112,7 @@ def test_log_events_go_before_states_when_bytes_run_out() -> None:
     assert [entry.body for entry in log.states()] == ["state"]
     gap = log.since(1)
     assert isinstance(gap, Gap)
-    assert gap.lost == 8
+    assert (gap.lost, log.evicted_logs) == (8, 8)
     assert [entry.body for entry in gap.entries] == [8, 9]
 
 
@@ -125,6 +125,25 @@ def test_state_that_had_to_go_is_told_as_lost() -> None:
     gap = log.since(0)
     assert isinstance(gap, Gap)
     assert (gap.lost, log.evicted_states) == (2, 2)
+
+
+def test_state_that_has_changed_last_is_the_last_to_go() -> None:
+    log = journal(max_states=2)
+    for key in "kl":
+        log.append("a", key, key, 1)
+    log.append("a", "k", "k again", 1)
+    log.append("a", "m", "m", 1)
+    assert [entry.body for entry in log.states()] == ["k again", "m"]
+
+
+def test_loss_is_told_even_of_types_too_many_to_count() -> None:
+    """An engine with a new type for every event cannot make its own losses go unnoticed."""
+    log = journal(max_log_events=10)
+    for number in range(33_000):
+        log.append(f"t{number}", "", None, 1)
+    gap = log.since(32_900)
+    assert isinstance(gap, Gap)
+    assert gap.lost == 90
 
 
 def test_one_event_over_the_byte_bound_is_still_kept() -> None:
