@@ -196,8 +196,8 @@ def _text_or_none(value: Any) -> str | None:
 
 
 def _moment(value: Any) -> float | None:
-    """Unix seconds of an RFC 3339 text, or of a number that is Unix seconds already. None before 1970: Go's zero time (year
-    1) means never."""
+    """Unix seconds of an RFC 3339 text, or of a number that is Unix seconds already. Nothing before 1970 is a moment:
+    Go's zero time (year 1) means never."""
     unix_s = _rfc3339(value) if isinstance(value, str) else _number(value)
     return unix_s if unix_s is not None and unix_s > 0 else None
 

@@ -41,7 +41,7 @@ def test_position_of_a_new_journal_is_its_start() -> None:
 
 
 def test_journal_holds_its_own_positions_only() -> None:
-    """Another epoch's numbers, and numbers not reached yet, mean nothing here; the start is a position of every journal."""
+    """Another epoch's numbers, and numbers not reached yet, mean nothing; the start is everybody's."""
     log = journal()
     log.append("a", "", None, 1)
     assert log.holds(Position("e", 0))
@@ -156,7 +156,7 @@ def test_one_event_over_the_byte_bound_is_still_kept() -> None:
 
 
 def test_a_jump_beyond_what_is_counted_gives_an_upper_bound() -> None:
-    """After a jump of ten million the journal does not hold ten million notes, and still says that something was skipped."""
+    """After a jump of ten million there are not ten million notes, and still something is said to be skipped."""
     log = journal()
     log.append("a", "", 1, 1)
     log.append("a", "k", 2, 1, seq=10_000_000)
