@@ -1,0 +1,1 @@
+"""What tests are made with: real programs, clients, scripted engines, a faulty network, judges of histories."""
