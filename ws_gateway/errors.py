@@ -1,12 +1,13 @@
 """What can go wrong in the gateway.
 
 GatewayError
-└── EventRefusedError           an event that cannot be sent to a browser
-    ├── BadTypeNameError        its type is not a dotted name
-    └── EventTooLargeError      its frame would exceed the bound
+├── EventRefusedError           an event that cannot be sent to a browser
+│   ├── BadTypeNameError        its type is not a dotted name
+│   └── EventTooLargeError      its frame would exceed the bound
+└── CredentialsFileError        a file of tokens or keys that cannot be used
 """
 
-__all__ = ["BadTypeNameError", "EventRefusedError", "EventTooLargeError", "GatewayError"]
+__all__ = ["BadTypeNameError", "CredentialsFileError", "EventRefusedError", "EventTooLargeError", "GatewayError"]
 
 
 class GatewayError(Exception):
@@ -23,3 +24,7 @@ class BadTypeNameError(EventRefusedError):
 
 class EventTooLargeError(EventRefusedError):
     """Its frame would be larger than the bound in bytes."""
+
+
+class CredentialsFileError(GatewayError):
+    """The gateway does not start without what it was told to check credentials with."""
