@@ -1,0 +1,94 @@
+"""Before any handler: was the request meant for us, may the page that sent it, and who is it from."""
+
+import ipaddress
+from collections.abc import Sequence
+
+import structlog
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+
+from ws_gateway.origin import Hosts, Origins
+
+__all__ = ["ADDRESS", "Gate", "client_address"]
+
+log = structlog.get_logger()
+
+ADDRESS = web.RequestKey("address", str)
+"""Where a request has the client's address, as text."""
+
+_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "X-Frame-Options": "DENY",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+}
+
+_Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+class Gate:
+    """What one gateway lets through."""
+
+    def __init__(self, hosts: Hosts, origins: Origins, trusted_proxies: Sequence[_Network]) -> None:
+        self._hosts = hosts
+        self._origins = origins
+        self._trusted_proxies = trusted_proxies
+        self.refused = 0
+
+    @property
+    def middleware(self) -> Middleware:
+        """For web.Application. 400: no Host, or several. 421: a Host that is not ours. 403: an Origin that may not."""
+
+        @web.middleware
+        async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+            hosts, origins = request.headers.getall("Host", []), request.headers.getall("Origin", [])
+            if len(hosts) != 1:
+                return self._refuse(request, 400, "one Host header, please\n")
+            if not self._hosts.is_ours(hosts[0]):
+                return self._refuse(request, 421, "this gateway does not go by that name\n")
+            if len(origins) > 1 or not self._origins.may(origins[0] if origins else None, hosts[0]):
+                return self._refuse(request, 403, "pages of that origin may not connect\n")
+            forwarded = ",".join(request.headers.getall("X-Forwarded-For", []))
+            request[ADDRESS] = client_address(request.remote or "", forwarded, self._trusted_proxies)
+            return await handler(request)
+
+        return middleware
+
+    async def add_headers(self, _request: web.Request, response: web.StreamResponse) -> None:
+        """For `on_response_prepare`: the security headers, where a handler has not set its own."""
+        for name, value in _HEADERS.items():
+            response.headers.setdefault(name, value)
+
+    def _refuse(self, request: web.Request, status: int, text: str) -> web.Response:
+        self.refused += 1
+        log.info(
+            "request_refused",
+            status=status,
+            address=request.remote,
+            host=request.headers.get("Host", "")[:200],
+            origin=request.headers.get("Origin", "")[:200],
+        )
+        return web.Response(status=status, text=text, headers={"Connection": "close"})
+
+
+def client_address(peer: str, forwarded: str, trusted: Sequence[_Network]) -> str:
+    """Whose request it is: the peer, unless that is a trusted proxy; then the last address in X-Forwarded-For that is
+    not one. What stands before that was written by the client and can say anything."""
+    address = peer
+    hops = [hop.strip() for hop in forwarded.split(",")] if forwarded else []
+    while _is_in(address, trusted) and hops:
+        hop = hops.pop()
+        try:
+            address = str(ipaddress.ip_address(hop))
+        except ValueError:
+            break
+    return address
+
+
+def _is_in(address: str, networks: Sequence[_Network]) -> bool:
+    try:
+        ip = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    return any(ip in network for network in networks)
