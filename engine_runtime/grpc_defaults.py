@@ -26,7 +26,8 @@ SERVER_OPTIONS: list[tuple[str, int]] = [
 ]
 
 # http_proxy is honoured even for 127.0.0.1 unless switched off; the default reconnect backoff grows to two minutes;
-# a frozen peer is noticed only if ping_timeout_ms is set beside the keepalive time-out.
+# a frozen peer is noticed only if ping_timeout_ms is set beside the keepalive time-out. The wait for the connection and
+# the wait for the next probe (1 s) add up, and a peer that returns is to be fresh within 2 s.
 CHANNEL_OPTIONS: list[tuple[str, int]] = [
     ("grpc.enable_http_proxy", 0),
     ("grpc.http2.bdp_probe", 0),
@@ -36,7 +37,7 @@ CHANNEL_OPTIONS: list[tuple[str, int]] = [
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.initial_reconnect_backoff_ms", 200),
     ("grpc.min_reconnect_backoff_ms", 1_000),
-    ("grpc.max_reconnect_backoff_ms", 1_000),
+    ("grpc.max_reconnect_backoff_ms", 500),
 ]
 
 

@@ -17,10 +17,10 @@ def configure(program: str, level: str = "info") -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
         _escape,
-        _in_order,
+        _program_as_logger if terminal else _in_order,
     ]
     renderer: structlog.typing.Processor = (
-        structlog.dev.ConsoleRenderer(pad_event_to=28) if terminal else structlog.processors.JSONRenderer()
+        structlog.dev.ConsoleRenderer(pad_event_to=24) if terminal else structlog.processors.JSONRenderer()
     )
     structlog.configure(
         processors=[*shared, renderer],
@@ -37,7 +37,15 @@ def configure(program: str, level: str = "info") -> None:
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
         )
     )
+    # grpc writes a traceback for every message that it cannot decode; whoever reads the message says so in one line
+    logging.getLogger("grpc._common").setLevel(logging.CRITICAL)
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+
+
+def _program_as_logger(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Three programs share a terminal: which one speaks stands in front."""
+    event["logger"] = event.pop("program", "")
+    return event
 
 
 def _in_order(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:

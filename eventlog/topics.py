@@ -25,15 +25,17 @@ def is_pattern(text: str) -> bool:
 class Topics:
     """An immutable set of types and patterns. Equal sets are equal and hash alike, so they can share work."""
 
-    __slots__ = ("_everything", "_exact", "_known", "_prefixes", "patterns")
+    __slots__ = ("_everything", "_exact", "_known", "_prefixes", "patterns", "within")
 
-    def __init__(self, patterns: Iterable[str]) -> None:
-        """ValueError: one of `patterns` is neither a type nor a pattern."""
+    def __init__(self, patterns: Iterable[str], *, within: "Topics | None" = None) -> None:
+        """`within`: whatever the patterns say, nothing that this does not match. None: no such bound. ValueError: one of
+        `patterns` is neither a type nor a pattern."""
         self.patterns: frozenset[str] = frozenset(patterns)
+        self.within = within
         for pattern in self.patterns:
             if not is_pattern(pattern):
                 raise ValueError(f"{pattern!r} is not an event type or pattern")
-        self._everything = "*" in self.patterns
+        self._everything = "*" in self.patterns and within is None
         self._prefixes = tuple(pattern[:-1] for pattern in self.patterns if pattern.endswith(".*"))
         self._exact = frozenset(pattern for pattern in self.patterns if not pattern.endswith("*"))
         self._known: dict[str, bool] = {}
@@ -44,13 +46,15 @@ class Topics:
             return True
         known = self._known.get(event_type)
         if known is None:
-            known = event_type in self._exact or event_type.startswith(self._prefixes)
+            known = "*" in self.patterns or event_type in self._exact or event_type.startswith(self._prefixes)
+            if self.within is not None:
+                known = known and self.within.matches(event_type)
             if len(self._known) < _REMEMBERED:
                 self._known[event_type] = known
         return known
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Topics) and self.patterns == other.patterns
+        return isinstance(other, Topics) and self.patterns == other.patterns and self.within == other.within
 
     def __hash__(self) -> int:
         return hash(self.patterns)

@@ -54,3 +54,17 @@ def test_topics_match_by_the_documented_rule(patterns: list[str], name: str) -> 
 def test_topics_with_the_same_patterns_are_equal() -> None:
     assert Topics(["a", "b.*"]) == Topics(["b.*", "a", "a"])
     assert hash(Topics(["a", "b.*"])) == hash(Topics(["b.*", "a"]))
+
+
+@given(st.lists(TYPE | st.just("*"), max_size=3), st.lists(TYPE | st.just("*"), max_size=3), TYPE)
+def test_topics_within_others_match_what_both_match(patterns: list[str], bound: list[str], name: str) -> None:
+    """What a client may see bounds what it asks for, whatever the patterns."""
+    within = Topics(bound)
+    assert Topics(patterns, within=within).matches(name) is (Topics(patterns).matches(name) and within.matches(name))
+
+
+def test_topics_within_different_bounds_differ() -> None:
+    """They must not share a batch."""
+    assert Topics(["*"], within=Topics(["a"])) != Topics(["*"], within=Topics(["b"]))
+    assert Topics(["*"], within=Topics(["a"])) != Topics(["*"])
+    assert Topics(["*"], within=Topics(["a"])) == Topics(["*"], within=Topics(["a"]))
