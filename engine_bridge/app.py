@@ -86,8 +86,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
                 worker.cancel()
     finally:
         # readers first: they are told to come back, and find the port closed until somebody serves it again
-        for name in ("", _SERVICE, "engine"):
-            health.set(name, False)
+        health.stop()
         service.stop()
         await server.stop(_GRACE_S)
         await engine.close()

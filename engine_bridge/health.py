@@ -21,14 +21,21 @@ class Health(health_pb2_grpc.HealthServicer):
 
     def __init__(self) -> None:
         self._statuses: dict[str, int] = {}
+        self._stopping = False
         self._changed = asyncio.Event()
 
     def set(self, service: str, serving: bool) -> None:
         """Synchronous: never waits for a watcher."""
         response = health_pb2.HealthCheckResponse
         self._statuses[service] = response.SERVING if serving else response.NOT_SERVING
-        self._changed.set()
-        self._changed = asyncio.Event()
+        self._wake()
+
+    def stop(self) -> None:
+        """From now on nothing is serving; watchers are told so, and their streams end."""
+        for service in self._statuses:
+            self._statuses[service] = health_pb2.HealthCheckResponse.NOT_SERVING
+        self._stopping = True
+        self._wake()
 
     async def Check(
         self,
@@ -52,4 +59,10 @@ class Health(health_pb2_grpc.HealthServicer):
             if status != told:
                 told = status
                 yield health_pb2.HealthCheckResponse(status=status)
+            if self._stopping:
+                return
             await changed.wait()
+
+    def _wake(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()

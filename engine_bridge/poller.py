@@ -3,12 +3,16 @@
 import asyncio
 import random
 
+import structlog
+
 from engine_bridge.engines import Engine
-from engine_bridge.errors import CallFailed, MethodMissing, TimedOut
+from engine_bridge.errors import BadAnswer, CallFailed, MethodMissing, TimedOut
 from engine_bridge.source import OFF_S, Source
 from engine_bridge.timestamps import timestamp
 
 __all__ = ["poll"]
+
+log = structlog.get_logger()
 
 
 async def poll(source: Source, engine: Engine, *, interval_s: float, phase: float, call_timeout_s: float) -> None:
@@ -21,7 +25,7 @@ async def poll(source: Source, engine: Engine, *, interval_s: float, phase: floa
     start_s = source.clock() + interval_s * phase
     while True:
         await _poll_once(source, engine, call_timeout_s)
-        if source.off:
+        if source.off and not source.is_failing:
             await source.rest(OFF_S)
             continue
         now_s = source.clock()
@@ -47,6 +51,9 @@ async def _poll_once(source: Source, engine: Engine, call_timeout_s: float) -> N
         source.failed(ticket, error)
     except TimeoutError:
         source.failed(ticket, TimedOut(f"no answer within {call_timeout_s:g} s"))
+    except Exception as error:  # the adapter's own mistake must not end the other topics
+        log.exception("adapter_failed", topic=source.topic)
+        source.failed(ticket, BadAnswer(f"the adapter failed: {type(error).__name__}"))
     except BaseException:
         ticket.abandoned()
         raise

@@ -19,10 +19,18 @@ _PERIOD_S = 1.0
 class Prober:
     """Asks for the whole engine, whatever the number of its sources that fail."""
 
-    def __init__(self, engine: Engine, sources: Sequence[Source], *, on_health: Callable[[bool], None]) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        sources: Sequence[Source],
+        *,
+        on_health: Callable[[bool], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._engine = engine
         self._sources = sources
         self._on_health = on_health
+        self._clock = clock
         self._suspicion = asyncio.Event()
         self.healthy = True
         for source in sources:
@@ -35,13 +43,13 @@ class Prober:
             await self._suspicion.wait()
             was_down, first = False, True
             while any(source.is_failing for source in self._sources):
-                asked_at_s = time.monotonic()
+                asked_at_s = self._clock()
                 healthy = await self._ask()
                 if healthy:
                     self._revive(after_outage=was_down, with_off=was_down or first)
                 was_down, first = not healthy, False
                 self._set(healthy)
-                await asyncio.sleep(max(0.0, _PERIOD_S - (time.monotonic() - asked_at_s)))
+                await asyncio.sleep(max(0.0, _PERIOD_S - (self._clock() - asked_at_s)))
             self._set(True)
 
     async def _ask(self) -> bool:

@@ -117,7 +117,8 @@ class Source:
         Unless it was seen dead before (`after_outage`), only once until the next success: a method that fails on a
         healthy engine is left to its interval and its breaker.
         """
-        if after_outage or self.off or (self.guard.consecutive_failures == 1 and not self._revived_once):
+        looked_for = self.off and not self.is_failing
+        if after_outage or looked_for or (self.guard.consecutive_failures == 1 and not self._revived_once):
             self._revived_once = True
             self.guard.half_open()
             self._revived.set()

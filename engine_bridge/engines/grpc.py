@@ -23,6 +23,8 @@ _ERRORS: dict[grpc.StatusCode, type[EngineError]] = {
     grpc.StatusCode.CANCELLED: Unreachable,
     grpc.StatusCode.DEADLINE_EXCEEDED: TimedOut,
 }
+_MAX_MESSAGE_BYTES = 16 << 20
+"""A message larger than this is not received. A batch of pushed events may be large: it is taken apart here."""
 _MAX_ANSWER_BYTES = 3 << 20
 """An answer larger than this is refused: it becomes one event, and gRPC readers take 4 MiB unless told otherwise."""
 
@@ -57,7 +59,7 @@ class GrpcEngine:
     pushes = True
 
     def __init__(self, address: str) -> None:
-        options = [*CHANNEL_OPTIONS, ("grpc.max_receive_message_length", _MAX_ANSWER_BYTES)]
+        options = [*CHANNEL_OPTIONS, ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES)]
         self._channel = grpc.aio.insecure_channel(address, options=options)
         channel = cast(grpc.aio.Channel, _Lenient(self._channel))
         self._engine = engine_service_pb2_grpc.EngineServiceStub(channel)
@@ -141,6 +143,8 @@ def _is_readable(answer: object) -> bool:
 def _require(answer: Any, field: str) -> None:
     if not _is_readable(answer):
         raise BadAnswer("the answer cannot be decoded")
+    if answer.ByteSize() > _MAX_ANSWER_BYTES:
+        raise BadAnswer(f"an answer of more than {_MAX_ANSWER_BYTES} bytes")
     if not answer.HasField(field):
         raise BadAnswer(f"the answer has no {field}")
 
