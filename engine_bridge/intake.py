@@ -14,6 +14,8 @@ _MAX_EVENT_BYTES = 256 << 10
 _MAX_KEY_LENGTH = 256
 _MAX_TYPES = 1000
 """Types beyond the core that one engine may have: each is remembered, here and by every reader."""
+_CORE = ("system.status", "storage.update", "agent.status", "compression.update", "notification")
+"""What an engine may always say, however many types of its own it has."""
 _OURS = frozenset(
     {
         *("ping", "pong", "heartbeat", "connection_error", "rpc_error", "subscribe", "unsubscribe", "error"),
@@ -27,7 +29,7 @@ class Intake:
     """Remembers which types the engine has used, and complains about each kind of mistake once."""
 
     def __init__(self) -> None:
-        self._types: set[str] = set()
+        self._types = set(_CORE)
         self._complaints: set[str] = set()
 
     def check(self, event: events_pb2.Event) -> events_pb2.Event | None:
@@ -55,7 +57,7 @@ class Intake:
         if event.ByteSize() > _MAX_EVENT_BYTES:
             return "too large"
         if event.type not in self._types:
-            if len(self._types) >= _MAX_TYPES:
+            if len(self._types) >= len(_CORE) + _MAX_TYPES:
                 return "too many types"
             self._types.add(event.type)
         return ""

@@ -58,6 +58,9 @@ class Prober:
                 return await self._engine.is_healthy(_PERIOD_S)
         except TimeoutError:
             return False
+        except Exception:  # the adapter's own mistake must not end the topics
+            log.exception("adapter_failed", topic="health")
+            return False
 
     def _revive(self, *, after_outage: bool, with_off: bool) -> None:
         """`with_off`: the engine may have been replaced, so what the one before lacked is looked for again."""

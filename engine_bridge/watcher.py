@@ -8,7 +8,7 @@ import structlog
 from engine_events.v1 import events_pb2
 
 from engine_bridge.engines import Engine, Pushed
-from engine_bridge.errors import CallFailed, MethodMissing, TimedOut, Unreachable
+from engine_bridge.errors import BadAnswer, CallFailed, MethodMissing, TimedOut, Unreachable
 from engine_bridge.guard import Ticket
 from engine_bridge.intake import Intake
 from engine_bridge.source import OFF_S, Source
@@ -92,6 +92,9 @@ class Watcher:
                 self._publish(pushed)
         except (CallFailed, MethodMissing):
             raise
+        except Exception as error:  # the adapter's own mistake must not end the other topics
+            log.exception("adapter_failed", topic=self._source.topic)
+            raise BadAnswer(f"the adapter failed: {type(error).__name__}") from None
         except BaseException:
             ticket.abandoned()
             raise

@@ -1,13 +1,12 @@
 """Engines that implement engine_rpc.v1.EngineService."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import Any, cast
+from typing import Any
 
 import grpc
 import grpc.aio
 from engine_events.v1 import events_pb2
 from engine_rpc.v1 import engine_service_pb2, engine_service_pb2_grpc
-from google.protobuf.message import DecodeError
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from engine_bridge.engines.contract import Pushed
@@ -29,29 +28,6 @@ _MAX_ANSWER_BYTES = 3 << 20
 """An answer larger than this is refused: it becomes one event, and gRPC readers take 4 MiB unless told otherwise."""
 
 
-class _Lenient:
-    """A channel on which an answer that cannot be decoded is None. (gRPC gives None too, and logs a traceback.)"""
-
-    def __init__(self, channel: grpc.aio.Channel) -> None:
-        self._channel = channel
-
-    def unary_unary(self, path: str, *, response_deserializer: Callable[[bytes], Any], **options: Any) -> Any:
-        return self._channel.unary_unary(path, response_deserializer=_or_none(response_deserializer), **options)
-
-    def unary_stream(self, path: str, *, response_deserializer: Callable[[bytes], Any], **options: Any) -> Any:
-        return self._channel.unary_stream(path, response_deserializer=_or_none(response_deserializer), **options)
-
-
-def _or_none(decode: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
-    def decode_or_none(data: bytes) -> Any:
-        try:
-            return decode(data)
-        except DecodeError:
-            return None
-
-    return decode_or_none
-
-
 class GrpcEngine:
     """One channel to one engine."""
 
@@ -61,9 +37,8 @@ class GrpcEngine:
     def __init__(self, address: str) -> None:
         options = [*CHANNEL_OPTIONS, ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES)]
         self._channel = grpc.aio.insecure_channel(address, options=options)
-        channel = cast(grpc.aio.Channel, _Lenient(self._channel))
-        self._engine = engine_service_pb2_grpc.EngineServiceStub(channel)
-        self._health: Any = health_pb2_grpc.HealthStub(channel)  # its type stubs leave the methods out
+        self._engine = engine_service_pb2_grpc.EngineServiceStub(self._channel)
+        self._health: Any = health_pb2_grpc.HealthStub(self._channel)  # its type stubs leave the methods out
         self._fetchers: dict[str, Callable[[float], Awaitable[list[events_pb2.Event]]]] = {
             "system.status": self._system,
             "storage.update": self._storage,
@@ -137,6 +112,7 @@ class GrpcEngine:
 
 
 def _is_readable(answer: object) -> bool:
+    """grpc.aio gives None, and raises nothing, for bytes that it cannot decode."""
     return answer is not None
 
 

@@ -11,7 +11,7 @@ from typing import Any, ParamSpec
 from engine_events.v1 import events_pb2
 
 from engine_bridge.engines.contract import Pushed
-from engine_bridge.errors import EngineError, Unreachable
+from engine_bridge.errors import Unreachable
 from engine_bridge.feed import Feed
 from engine_bridge.source import BreakerSettings, Source
 from eventlog import Journal
@@ -172,20 +172,20 @@ class MemoryEngine:
     pushes = True
 
     def __init__(self) -> None:
-        self.answers: dict[str, list[events_pb2.Event] | EngineError | str] = {}
-        self.once: dict[str, EngineError] = {}
+        self.answers: dict[str, list[events_pb2.Event] | Exception | str] = {}
+        self.once: dict[str, Exception] = {}
         """How the next call alone fails."""
-        self.healthy: bool | str = True
+        self.healthy: bool | str | Exception = True
         self.health_asked_at_s: list[float] = []
         self.calls: list[tuple[str, float]] = []
         self.most_in_flight: Counter[str] = Counter()
         self.delay_s = 0.0
         self.watched: list[tuple[events_pb2.Position | None, float]] = []
         """Of every stream: the position asked for, and when."""
-        self.first: Pushed | EngineError | str = Pushed()
+        self.first: Pushed | Exception | str = Pushed()
         """What every stream begins with."""
         self._in_flight: Counter[str] = Counter()
-        self._streams: list[asyncio.Queue[Pushed | EngineError | None]] = []
+        self._streams: list[asyncio.Queue[Pushed | Exception | None]] = []
 
     def called_at_s(self, topic: str) -> list[float]:
         return [at_s for called, at_s in self.calls if called == topic]
@@ -202,7 +202,7 @@ class MemoryEngine:
         self.first = Pushed()
         self.answers = {}
 
-    def send(self, message: Pushed | EngineError | None) -> None:
+    def send(self, message: Pushed | Exception | None) -> None:
         """To every open stream; an error ends it, and so does None."""
         for stream in self._streams:
             stream.put_nowait(message)
@@ -221,16 +221,16 @@ class MemoryEngine:
                 await asyncio.Event().wait()
         finally:
             self._in_flight[topic] -= 1
-        if isinstance(answer, EngineError):
+        if isinstance(answer, Exception):
             raise answer
         return list(answer) if isinstance(answer, list) else [state(topic)]
 
     async def watch(self, after: events_pb2.Position | None) -> AsyncIterator[Pushed]:
         self.watched.append((after, seconds()))
-        stream: asyncio.Queue[Pushed | EngineError | None] = asyncio.Queue()
+        stream: asyncio.Queue[Pushed | Exception | None] = asyncio.Queue()
         if isinstance(self.first, str):
             await asyncio.Event().wait()
-        if isinstance(self.first, EngineError):
+        if isinstance(self.first, Exception):
             raise self.first
         self._streams.append(stream)
         try:
@@ -240,7 +240,7 @@ class MemoryEngine:
                 message = await stream.get()
                 if message is None:
                     return
-                if isinstance(message, EngineError):
+                if isinstance(message, Exception):
                     raise message
                 yield message
         finally:
@@ -250,6 +250,8 @@ class MemoryEngine:
         self.health_asked_at_s.append(seconds())
         if isinstance(self.healthy, str):
             await asyncio.Event().wait()
+        if isinstance(self.healthy, Exception):
+            raise self.healthy
         return bool(self.healthy)
 
     async def close(self) -> None:

@@ -88,3 +88,17 @@ async def test_watcher_that_does_not_read_holds_nobody_up() -> None:
         for number in range(2000):
             at.health.set("engine", bool(number % 2))
             assert await told(reader) == (SERVING if number % 2 else NOT_SERVING)
+
+
+async def test_stopped_health_tells_its_watchers_and_ends_their_streams() -> None:
+    """Cancelling them instead would leave a traceback in the log at every orderly end."""
+    async with served(RecordingFeed()) as at:
+        at.health.set("", True)
+        stream, unknown = watch(at, ""), watch(at, "nobody")
+        assert (await told(stream), await told(unknown)) == (SERVING, UNKNOWN)
+        at.health.stop()
+        assert await told(stream) == NOT_SERVING
+        async with asyncio.timeout(5):
+            assert await stream.code() is grpc.StatusCode.OK
+            assert await unknown.code() is grpc.StatusCode.OK
+        assert await ask(at, "") == NOT_SERVING

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 from engine_events.v1 import events_pb2
+from structlog.testing import capture_logs
 
 from engine_bridge.engines import Engine
 from engine_bridge.errors import BadAnswer, MethodMissing, Unreachable
@@ -253,3 +254,19 @@ async def test_revived_source_asks_within_a_tenth_of_a_second() -> None:
             waits.append(engine.calls[calls][1] - revived_at_s)
     assert all(0 <= wait <= 0.1 for wait in waits)
     assert len(set(waits)) > 1
+
+
+@in_virtual_time
+async def test_mistake_of_the_adapter_is_a_failure_of_its_topic_alone() -> None:
+    """It is logged with its traceback, told like any failure, and ends neither this topic's polling nor the others'."""
+    feed, engine = RecordingFeed(), MemoryEngine()
+    engine.once[STATUS] = KeyError("surprise")
+    source = source_of(feed)
+    with capture_logs() as logs:
+        async with running(polled(source, engine), polled(source_of(feed, "agent.status"), engine)):
+            await pass_time(1)
+            assert source.last_error == "the adapter failed: KeyError"
+            await pass_time(5)
+    assert not source.is_failing
+    assert not any(event.freshness.stale for event in feed.of("agent.status"))
+    assert [line["event"] for line in logs if line["log_level"] == "error"] == ["adapter_failed"]

@@ -203,3 +203,16 @@ async def test_failures_at_the_edge_of_a_probe_are_not_lost() -> None:
             at.engine.come_back()
             await pass_time(2.1)
             assert at.states() == {State.CLOSED}, seconds()
+
+
+@in_virtual_time
+async def test_mistake_of_the_adapter_means_down_and_ends_nothing() -> None:
+    async with polling() as at:
+        await pass_time(1)
+        at.engine.go_down()
+        at.engine.healthy = KeyError("surprise")
+        await pass_time(10)
+        assert at.health == [False]
+        at.engine.come_back()
+        await pass_time(2)
+        assert at.health == [False, True]

@@ -396,6 +396,19 @@ async def test_failure_reason_is_that_of_the_stream() -> None:
         assert at.feed.of("rpc_error")[0].rpc_error.reason == events_pb2.RPC_ERROR_REASON_RPC_FAILED
 
 
+@in_virtual_time
+async def test_mistake_of_the_adapter_is_a_break_and_ends_nothing() -> None:
+    async with watching() as at:
+        await pass_time(1)
+        at.engine.send(KeyError("surprise"))
+        await pass_time(0.001)
+        assert at.source.last_error == "the adapter failed: KeyError"
+        await pass_time(1)
+        at.engine.push(notification("after"))
+        await pass_time(1)
+        assert at.messages() == ["after"]
+
+
 # ---- over real sockets
 
 
