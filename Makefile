@@ -4,7 +4,7 @@ BIN := .venv/bin
 PROTOS := $(wildcard proto/engine_*/v1/*.proto)
 SOURCES := eventlog engine_runtime host_engine engine_bridge ws_gateway tests
 
-.PHONY: help gen run engine bridge gateway test lint types check proto-check clean
+.PHONY: help gen run engine bridge gateway test faults soak bench bench-short lint types check proto-check clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -17,6 +17,10 @@ $(BIN)/.run: pyproject.toml
 
 $(BIN)/.dev: $(BIN)/.run
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[gen,dev]'
+	@touch $@
+
+$(BIN)/.bench: $(BIN)/.run
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[gen,bench]'
 	@touch $@
 
 proto/gen/.done: $(PROTOS) proto/generate.py | $(BIN)/.run
@@ -40,6 +44,18 @@ gateway: $(BIN)/.run gen ## run the gateway alone
 test: check ## everything that CI runs: check, then all tests
 	$(BIN)/python -m pytest $(ARGS)
 
+faults: $(BIN)/.dev gen ## every fault RUNS times (5, half an hour); writes the table in docs/RELIABILITY.md
+	$(BIN)/python -m tests.faults $(or $(RUNS),5) docs/RELIABILITY.md
+
+soak: $(BIN)/.dev gen ## clients and programs in chaos for MINUTES (30), at random from SEED
+	$(BIN)/python -m tests.soak --minutes $(or $(MINUTES),30) $(if $(SEED),--seed $(SEED))
+
+bench: $(BIN)/.bench gen ## the real programs beside their peers, half an hour; writes bench/RESULTS.md
+	$(BIN)/python -m bench $(ARGS)
+
+bench-short: $(BIN)/.dev gen ## the ratios that CI watches, a minute
+	$(BIN)/python -m bench --short
+
 check: lint types proto-check ## lint, types, proto
 
 lint: $(BIN)/.dev gen ## ruff
@@ -52,5 +68,5 @@ proto-check: $(BIN)/.dev ## buf lint, and buf breaking against the last release'
 	$(BIN)/buf lint proto && $(BIN)/buf breaking proto --against proto/released.json
 
 clean: ## remove everything that was built
-	rm -rf .venv proto/gen dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv bench/out proto/gen dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

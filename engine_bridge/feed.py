@@ -23,9 +23,10 @@ class Feed:
     def publish(self, events: Iterable[events_pb2.Event]) -> None:
         """Numbers the events and puts them into the journal. No await between the first and the last: a reader sees all
         of them or none."""
+        published_at = timestamp(self._wall_clock())
         for event in events:
             event.seq = self.journal.head + 1
-            event.published_at.CopyFrom(timestamp(self._wall_clock()))
+            event.published_at.CopyFrom(published_at)
             self.journal.append(event.type, event.key, event, event.ByteSize())
         # waiters hold the old event; whoever waits from now on waits for the next change
         self._changed.set()

@@ -122,6 +122,7 @@ class Watcher:
         if pushed.rejected:
             log.warning("engine_message_unreadable", count=pushed.rejected)
             source.rejected += pushed.rejected
+        observed_at = timestamp(now_s)
         publish: list[events_pb2.Event] = []
         if pushed.lost:
             log.warning("engine_events_lost", lost=pushed.lost)
@@ -132,7 +133,7 @@ class Watcher:
                 source.rejected += 1
                 continue
             if not event.HasField("observed_at"):
-                event.observed_at.CopyFrom(timestamp(now_s))
+                event.observed_at.CopyFrom(observed_at)
             if event.key:
                 event = self._owner(event.type).holdings.take(event)
             publish.append(event)

@@ -28,8 +28,8 @@ class Topics:
     __slots__ = ("_everything", "_exact", "_known", "_prefixes", "patterns", "within")
 
     def __init__(self, patterns: Iterable[str], *, within: "Topics | None" = None) -> None:
-        """`within`: whatever the patterns say, nothing that this does not match. None: no such bound. ValueError: one of
-        `patterns` is neither a type nor a pattern."""
+        """`within`: whatever the patterns say, nothing that this does not match. None: no such bound.
+        ValueError: one of `patterns` is neither a type nor a pattern."""
         self.patterns: frozenset[str] = frozenset(patterns)
         self.within = within
         for pattern in self.patterns:

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import ssl
+from typing import cast
 
 import structlog
 from aiohttp import web
@@ -10,6 +11,8 @@ from aiohttp import web
 from engine_runtime.process import StartupError
 from engine_runtime.settings import split_address
 from ws_gateway.config import Settings
+from ws_gateway.door import Door, raise_descriptor_limit
+from ws_gateway.garbage import collect_forever
 from ws_gateway.http import Pages
 from ws_gateway.hub import Hub
 from ws_gateway.limits import Admission
@@ -24,12 +27,13 @@ log = structlog.get_logger()
 
 _SEND_BUFFER_BYTES = 64 << 10
 """A client that stops reading would otherwise swallow some 3 MB in the kernel before anybody noticed."""
-_USER_TIMEOUT_MS = 20_000
-"""A client that vanished is given up when it has not acknowledged anything for so long."""
 _HEADERS_S = 10
 """aiohttp's keep-alive time-out is also its only deadline for request headers."""
-_BACKLOG = 1024
+_BACKLOG = 4096
+"""Handshakes that may wait: a client whose first packet finds no room tries again only a second later."""
 _CLOSE_WITHIN_S = 2.0
+_REACH_WITHIN_S = 2.0
+"""Clients of a gateway that just started wait this long until it has reached its bridge; then it serves without one."""
 
 
 async def serve(settings: Settings, stop: asyncio.Event) -> None:
@@ -43,28 +47,55 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
 
     app = web.Application()
     app.add_routes(Pages(mirror, hub, upstream, admission).routes())
-    app.add_routes([web.get("/ws", sessions.handle), web.get("/api/v1/events", streams.handle)])
-    runner = web.AppRunner(app, access_log=None, keepalive_timeout=_HEADERS_S, shutdown_timeout=1, handle_signals=False)
+    # a HEAD of an endless stream would be answered with the stream itself
+    app.add_routes(
+        [
+            web.get("/ws", sessions.handle, allow_head=False),
+            web.get("/api/v1/events", streams.handle, allow_head=False),
+        ]
+    )
+    runner = web.AppRunner(
+        app,
+        access_log=None,
+        keepalive_timeout=_HEADERS_S,
+        shutdown_timeout=1,
+        handle_signals=False,
+        handler_cancellation=True,  # an event stream learns in no other way that its client is gone
+    )
     tls = _tls(settings)
+    room = raise_descriptor_limit()
+    if room < settings.max_clients:
+        log.warning("descriptors_are_fewer_than_clients", clients=room, max_clients=settings.max_clients)
     listener = _listen(settings.listen)
-    await runner.setup()
     try:
+        await runner.setup()
+        server = cast(web.Server, runner.server)  # it has one once it is set up
         async with asyncio.TaskGroup() as tasks:
             workers = [
                 tasks.create_task(upstream.run(), name="upstream"),
                 tasks.create_task(hub.run(), name="hub"),
+                tasks.create_task(collect_forever(lambda: hub.left_clients, lambda: len(hub)), name="garbage"),
             ]
-            site = web.SockSite(runner, listener, backlog=_BACKLOG, ssl_context=tls)
-            await site.start()
+            # they are in the listener's queue already; whoever comes back at the first moment can be resumed only from a
+            # copy of the bridge's journal
+            try:
+                async with asyncio.timeout(_REACH_WITHIN_S):
+                    await upstream.reached.wait()
+            except TimeoutError:
+                pass
+            door = tasks.create_task(Door(listener, server, tls).run(), name="door")
             log.info("listening", address=settings.listen, bridge=settings.bridge)
             await stop.wait()
             # no new clients, those who are here are told when to come back, and only then does the rest stop
-            await site.stop()
+            door.cancel()
+            await asyncio.wait([door])
+            listener.close()
             await streams.close_all()
             await sessions.close_all(_CLOSE_WITHIN_S)
             for worker in workers:
                 worker.cancel()
     finally:
+        listener.close()
         await runner.cleanup()
 
 
@@ -86,7 +117,6 @@ def _listen(address: str) -> socket.socket:
     # accepted sockets inherit these
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _USER_TIMEOUT_MS)
     try:
         listener.bind((host, port))
         listener.listen(_BACKLOG)

@@ -170,9 +170,10 @@ class Encoded:
             self._sse = (epoch, self._event(self.json, epoch))
         return self._sse[1]
 
-    def snapshot_sse(self, epoch: str) -> bytes:
-        """The snapshot message as a Server-Sent Event, its id the position."""
-        return self._event(self.snapshot_json, epoch)
+    def snapshot_sse(self) -> bytes:
+        """The snapshot message as a Server-Sent Event, without an id: it comes out of its turn, so whoever resumed from
+        there would get events twice, or miss some."""
+        return f"event: {self.type}\ndata: ".encode() + self.snapshot_json + b"\n\n"
 
     def stale_sse(self, timestamp_s: float, error_code: str = BRIDGE_DISCONNECT) -> bytes:
         """`stale_json` as a Server-Sent Event, without an id: it is no position to resume from."""

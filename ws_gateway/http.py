@@ -1,5 +1,6 @@
 """The plain HTTP beside the streams: health, the latest states, and how the gateway is."""
 
+import asyncio
 import time
 
 import orjson
@@ -71,6 +72,7 @@ class Pages:
         return _json(
             {
                 "uptime_s": round(time.monotonic() - self._started_at_s, 3),
+                "tasks": len(asyncio.all_tasks()),
                 "bridge": {
                     "connected": mirror.connected,
                     "consecutive_failures": self._upstream.failures,
@@ -91,6 +93,7 @@ class Pages:
                     "connected": len(hub),
                     "behind": hub.behind_count,
                     "dropped": hub.dropped_clients,
+                    "vanished": hub.vanished_clients,
                     "refused": self._admission.refused,
                     "superseded_events": hub.superseded_events,
                     "lost_events": hub.lost_events,

@@ -44,10 +44,10 @@ class Admission:
         self._clients = 0
         self.refused = 0
 
-    def enter(self, address: str) -> Full | None:
-        """None: come in, and `leave` once when you go."""
+    def enter(self, address: str, *, is_narrow: bool = False) -> Full | None:
+        """None: come in, and `leave` once when you go. `is_narrow`: there is no room for another reason."""
         full = None
-        if self._clients >= self._max_clients:
+        if is_narrow or self._clients >= self._max_clients:
             full = Full.EVERYWHERE
         elif self._by_address[address] >= self._max_clients_per_address:
             full = Full.ADDRESS

@@ -10,7 +10,8 @@ import structlog
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from eventlog import Topics
-from ws_gateway import protocol
+from ws_gateway import protocol, replies
+from ws_gateway.door import Door
 from ws_gateway.hub import Hub
 from ws_gateway.limits import Admission, Full, TokenBucket
 from ws_gateway.subscriber import Subscriber
@@ -60,14 +61,17 @@ class Sessions:
         if self._stopping:
             raise web.HTTPServiceUnavailable(text="stopping\n")
         address = request.remote or ""
-        refuse(self._admission.enter(address))
+        refuse(self._admission.enter(address, is_narrow=Door.is_narrow(request.transport)))
         try:
             # Without compression the bytes of an event are the same for every client, and a connection costs a seventh
             # of the memory. max_msg_size is exclusive.
             socket = web.WebSocketResponse(
                 compress=False, timeout=_CLOSE_S, max_msg_size=self._max_message_bytes + 1, heartbeat=None
             )
-            await socket.prepare(request)
+            try:
+                await socket.prepare(request)
+            except ConnectionError:
+                return socket  # it went away while it waited
             transport = request.transport
             if transport is None:
                 return socket
@@ -76,9 +80,8 @@ class Sessions:
             try:
                 await session.run(query)
             finally:
-                self._hub.leave(session.client)
                 del self._open[session.client.client_id]
-                await session.finish()
+                session.ended.set()
             return socket
         finally:
             self._admission.leave(address)
@@ -90,29 +93,25 @@ class Sessions:
         if not sessions:
             return
         spread_ms = 500 + 5 * len(sessions)
-        closing = [
-            asyncio.create_task(
-                session.close(
-                    WSCloseCode.SERVICE_RESTART, f"retry_after_ms={250 + spread_ms * index // len(sessions)}"
-                ),
-                name=f"close {session.client.client_id}",
-            )
-            for index, session in enumerate(sessions)
-        ]
-        _, late = await asyncio.wait(closing, timeout=within_s)
-        for task in late:
-            task.cancel()
-        for session in sessions:
-            session.transport.abort()
-        await asyncio.gather(*late, return_exceptions=True)
+        for index, session in enumerate(sessions):
+            session.end(WSCloseCode.SERVICE_RESTART, f"retry_after_ms={250 + spread_ms * index // len(sessions)}")
+        try:
+            async with asyncio.timeout(within_s):
+                for session in sessions:
+                    await session.ended.wait()
+        except TimeoutError:
+            for session in sessions:
+                session.transport.abort()
 
 
 def refuse(full: Full | None) -> None:
     """Answers a client for which there is no room, before anything is spent on it."""
     if full is Full.EVERYWHERE:
-        raise web.HTTPServiceUnavailable(text="no room\n", headers={"Retry-After": "5"})
+        raise web.HTTPServiceUnavailable(text="no room\n", headers={"Retry-After": "5", "Connection": "close"})
     if full is Full.ADDRESS:
-        raise web.HTTPTooManyRequests(text="too many connections from this address\n", headers={"Retry-After": "5"})
+        raise web.HTTPTooManyRequests(
+            text="too many connections from this address\n", headers={"Retry-After": "5", "Connection": "close"}
+        )
 
 
 class _Session:
@@ -126,11 +125,13 @@ class _Session:
     ) -> None:
         self._socket = socket
         self._hub = hub
-        self._closing: asyncio.Task[None] | None = None
+        self._reading: asyncio.Timeout | None = None
+        self._last_word: tuple[int, str] | None = None
         self._bad_in_a_row = 0
         self._over_rate = 0
         self._bucket = TokenBucket(_RATE_PER_S, _BURST, time.monotonic())
         self.transport = transport
+        self.ended = asyncio.Event()
         self.client = Subscriber(
             secrets.token_hex(8),
             address,
@@ -144,27 +145,41 @@ class _Session:
         """Serves the connection to its end."""
         log.debug("client_joined", client_id=self.client.client_id, address=self.client.address)
         self._hub.join(self.client, resume=query.resume, snapshot=query.snapshot)
+        try:
+            async with asyncio.timeout(None) as self._reading:
+                await self._read()
+        except TimeoutError:
+            pass  # `end`
+        finally:
+            self._reading = None
+            self._hub.leave(self.client)
+        if self._last_word is not None:
+            await self._close(*self._last_word)
+        log.debug("client_left", client_id=self.client.client_id, close_code=self._socket.close_code)
+
+    def end(self, code: int, reason: str) -> None:
+        """From now on nothing is sent but the close frame, and nothing is read but its answer; `ended` tells when."""
+        self._hub.leave(self.client)
+        if self._reading is not None and self._last_word is None:
+            self._last_word = (code, reason)
+            # wakes the task that reads, which alone can read the answer too: aiohttp does not wait for it otherwise
+            self._reading.reschedule(asyncio.get_running_loop().time())
+
+    async def _read(self) -> None:
         handled = 0
         async for message in self._socket:
             if message.type is WSMsgType.TEXT:
                 if not await self._handle(message.data):
-                    break
+                    return
             elif message.type is WSMsgType.BINARY:
-                await self.close(WSCloseCode.UNSUPPORTED_DATA, "text frames only")
-                break
+                self.end(WSCloseCode.UNSUPPORTED_DATA, "text frames only")
+                return
             handled += 1
             if handled % _YIELD_EVERY == 0:
                 await asyncio.sleep(0)
 
-    async def finish(self) -> None:
-        """Waits for an eviction that is under way, so that no task outlives its connection."""
-        log.debug("client_left", client_id=self.client.client_id, close_code=self._socket.close_code)
-        if self._closing is not None:
-            await asyncio.gather(self._closing, return_exceptions=True)
-
-    async def close(self, code: int, reason: str) -> None:
+    async def _close(self, code: int, reason: str) -> None:
         """Says why, waits a moment for the answer, and then ends the connection whatever the client does."""
-        self._hub.leave(self.client)
         try:
             async with asyncio.timeout(_CLOSE_S):
                 await self._socket.close(code=code, message=reason.encode(), drain=False)
@@ -174,35 +189,32 @@ class _Session:
             self.transport.abort()
 
     def _evict(self) -> None:
-        if self._closing is None:
-            self._closing = asyncio.create_task(
-                self.close(_CLOSE_STALLED, "did not read"), name=f"evict {self.client.client_id}"
-            )
+        self.end(_CLOSE_STALLED, "did not read")
 
     async def _handle(self, text: str) -> bool:
-        """Answers one message. False: the connection has been closed."""
+        """Answers one message. False: it was the last one."""
         if self.transport.get_write_buffer_size() > _MAX_UNSENT_BYTES:
             await self._drained()
         if not self._bucket.take(time.monotonic()):
             self._over_rate += 1
             if self._over_rate > _WARNED_MESSAGES:
-                await self.close(_CLOSE_RATE, "too many messages")
+                self.end(_CLOSE_RATE, "too many messages")
                 return False
-            self._answer(protocol.error(protocol.Code.RATE_LIMITED, "too many messages", time.time()))
+            self._answer(replies.error(protocol.Code.RATE_LIMITED, "too many messages", time.time()))
             return True
         self._over_rate = 0
         command = protocol.parse(text)
         if isinstance(command, protocol.Subscribe | protocol.Unsubscribe):
             command = self._resubscribe(command) or command
         elif isinstance(command, protocol.Ping):
-            self._answer(protocol.pong(time.time(), command.id))
+            self._answer(replies.pong(time.time(), command.id))
         if not isinstance(command, protocol.Refusal):
             self._bad_in_a_row = 0
             return True
-        self._answer(protocol.error(command.code, command.message, time.time(), command.id))
+        self._answer(replies.error(command.code, command.message, time.time(), command.id))
         self._bad_in_a_row += 1
         if self._bad_in_a_row >= _BAD_MESSAGES_IN_A_ROW:
-            await self.close(_CLOSE_BAD_MESSAGES, f"{_BAD_MESSAGES_IN_A_ROW} bad messages in a row")
+            self.end(_CLOSE_BAD_MESSAGES, f"{_BAD_MESSAGES_IN_A_ROW} bad messages in a row")
             return False
         return True
 
@@ -213,7 +225,7 @@ class _Session:
         kind: Literal["subscribe", "unsubscribe"] = (
             "subscribe" if isinstance(command, protocol.Subscribe) else "unsubscribe"
         )
-        self._answer(protocol.subscriptions_reply(kind, after, time.time(), command.id))
+        self._answer(replies.subscriptions_reply(kind, after, time.time(), command.id))
         self._hub.resubscribe(self.client, topics_of(frozenset(after)))
         return None
 
@@ -222,6 +234,6 @@ class _Session:
             self.transport.write(WEBSOCKET.message("", json))
 
     async def _drained(self) -> None:
-        # the transport's own wake-up is private to aiohttp
-        while self.transport.get_write_buffer_size() > _MAX_UNSENT_BYTES and not self.transport.is_closing():  # noqa: ASYNC110
+        # the transport's own wake-up is private to aiohttp; a TLS transport that is closing may not be asked for more
+        while not self.transport.is_closing() and self.transport.get_write_buffer_size() > _MAX_UNSENT_BYTES:  # noqa: ASYNC110
             await asyncio.sleep(_DRAIN_POLL_S)

@@ -7,6 +7,7 @@ from aiohttp import HttpVersion11, web
 
 from eventlog import Position
 from ws_gateway import protocol
+from ws_gateway.door import Door
 from ws_gateway.hub import Hub
 from ws_gateway.limits import Admission
 from ws_gateway.session import refuse, topics_of
@@ -22,7 +23,7 @@ class EventStreams:
     def __init__(self, hub: Hub, admission: Admission) -> None:
         self._hub = hub
         self._admission = admission
-        self._transports: set[asyncio.Transport] = set()
+        self._open: dict[Subscriber, asyncio.Future[None]] = {}
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answers until the client goes. The position comes as Last-Event-ID, or as epoch and seq."""
@@ -34,7 +35,7 @@ class EventStreams:
         last_event_id = request.headers.get("Last-Event-ID")
         resume = protocol.parse_last_event_id(last_event_id) if last_event_id else query.resume
         address = request.remote or ""
-        refuse(self._admission.enter(address))
+        refuse(self._admission.enter(address, is_narrow=Door.is_narrow(request.transport)))
         try:
             response = web.StreamResponse(
                 headers={
@@ -43,7 +44,10 @@ class EventStreams:
                     "X-Accel-Buffering": "no",  # nginx would hold events back
                 }
             )
-            await response.prepare(request)
+            try:
+                await response.prepare(request)
+            except ConnectionError:
+                return response  # it went away while it waited
             transport = request.transport
             if transport is None:
                 return response
@@ -54,8 +58,12 @@ class EventStreams:
 
     async def close_all(self) -> None:
         """Ends every stream; EventSource comes back by itself, with its position."""
-        for transport in list(self._transports):
-            transport.close()
+        for client, ended in list(self._open.items()):
+            self._hub.leave(client)
+            if client.transport.is_closing() or client.transport.get_write_buffer_size():
+                client.transport.abort()  # it would have to read first
+            elif not ended.done():
+                ended.set_result(None)
 
     async def _serve(
         self,
@@ -67,11 +75,11 @@ class EventStreams:
     ) -> None:
         topics = topics_of(frozenset(query.types or protocol.DEFAULT_TYPES))
         client = Subscriber(secrets.token_hex(8), address, transport, SSE, topics, transport.abort)
-        self._transports.add(transport)
+        ended = self._open[client] = asyncio.get_running_loop().create_future()
         self._hub.join(client, resume=resume, snapshot=query.snapshot)
         try:
             # Nothing more comes from the client; aiohttp cancels this handler when the connection is gone.
-            await asyncio.get_running_loop().create_future()
+            await ended
         finally:
             self._hub.leave(client)
-            self._transports.discard(transport)
+            del self._open[client]

@@ -20,15 +20,19 @@ class Subscriber:
         "address",
         "behind",
         "buffered_bytes",
+        "caught_up",
         "client_id",
         "cursor",
         "drained_at_s",
         "evict",
+        "kernel_asked_at_s",
         "missed_from_seq",
         "missed_lost",
         "missed_superseded",
+        "received_bytes",
         "topics",
         "transport",
+        "unanswered_looks",
         "unlooked_bytes",
         "view",
         "wire",
@@ -60,7 +64,12 @@ class Subscriber:
         self.buffered_bytes = 0
         """While behind: the least that the buffer has held."""
         self.drained_at_s = 0.0
-        """While behind: when that became less, monotonic."""
+        """While behind: when that became less, or the client was seen to have received more, monotonic."""
+        self.received_bytes = 0
+        """While behind: how much its kernel had acknowledged when ours was last asked."""
+        self.kernel_asked_at_s = 0.0
+        self.unanswered_looks = 0
+        """How often in a row its kernel was found not to answer."""
         self.forget_missing()
 
     def forget_missing(self) -> None:
@@ -68,3 +77,5 @@ class Subscriber:
         self.missed_from_seq: int | None = None
         self.missed_superseded = 0
         self.missed_lost = 0
+        self.caught_up = False
+        """It fell behind with the last event that there was: what it missed is told before anything newer."""

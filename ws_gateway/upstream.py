@@ -43,15 +43,35 @@ class _AnotherEpoch(Exception):
 class Upstream:
     """Keeps a mirror up to date."""
 
-    def __init__(self, address: str, mirror: Mirror) -> None:
+    def __init__(
+        self,
+        address: str,
+        mirror: Mirror,
+        *,
+        first_s: float = _FIRST_S,
+        silence_s: float = _SILENCE_S,
+        backoff_first_s: float = _BACKOFF_FIRST_S,
+        backoff_max_s: float = _BACKOFF_MAX_S,
+        steady_s: float = _STEADY_S,
+    ) -> None:
+        """`first_s`, `silence_s`: how long to wait for the first and for any later message. The pauses between attempts
+        are random, up to a bound that doubles from `backoff_first_s` to `backoff_max_s`, and begins anew after a stream
+        that stood `steady_s`."""
         self._mirror = mirror
         self._address = address
+        self._first_s = first_s
+        self._silence_s = silence_s
+        self._backoff_first_s = backoff_first_s
+        self._backoff_max_s = backoff_max_s
+        self._steady_s = steady_s
         self.failures = 0
+        self.reached = asyncio.Event()
+        """Set for good when the bridge's journal has been copied for the first time."""
 
     async def run(self) -> None:
         """Runs until it is cancelled."""
         options = [*CHANNEL_OPTIONS, ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES)]
-        backoff_s = _BACKOFF_FIRST_S
+        backoff_s = self._backoff_first_s
         async with grpc.aio.insecure_channel(self._address, options=options) as channel:
             stub = event_service_pb2_grpc.EventServiceStub(channel)
             after = events_pb2.Position()
@@ -70,17 +90,17 @@ class Upstream:
                 position = self._mirror.position
                 after = events_pb2.Position(epoch=position.epoch, seq=position.seq)
                 spent_s = time.monotonic() - began_s
-                if spent_s > _STEADY_S:
-                    backoff_s = _BACKOFF_FIRST_S
+                if spent_s > self._steady_s:
+                    backoff_s = self._backoff_first_s
                 await asyncio.sleep(max(0.0, random.uniform(0, backoff_s) - spent_s))
-                backoff_s = min(backoff_s * 2, _BACKOFF_MAX_S)
+                backoff_s = min(backoff_s * 2, self._backoff_max_s)
 
     async def _read(self, stub: "event_service_pb2_grpc.EventServiceAsyncStub", after: events_pb2.Position) -> None:
         """Reads one stream to its end, which is always an exception."""
         # the channel connects again by itself, within a second of the bridge's return; the call waits for that
         call = stub.Subscribe(pb.SubscribeRequest(after=after), wait_for_ready=True)
         try:
-            subscribed = (await _next(call, _FIRST_S)).subscribed
+            subscribed = (await _next(call, self._first_s)).subscribed
             epoch, seq = subscribed.position.epoch, subscribed.position.seq
             if epoch != self._mirror.position.epoch:
                 if after.epoch:
@@ -101,10 +121,10 @@ class Upstream:
             # the copy is complete once an event at or after this position has come, or all that were announced
             target, announced = seq, subscribed.replayed
             if not announced:
-                self._mirror.complete(seq)
+                self._complete(seq)
             while True:
-                response = await _next(call, _SILENCE_S)
-                if response.HasField("batch"):
+                response = await _next(call, self._silence_s)
+                if response.batch.events:
                     for event in response.batch.events:
                         self._mirror.take(event)
                     announced -= len(response.batch.events)
@@ -117,9 +137,13 @@ class Upstream:
                 else:
                     continue
                 if seq >= target or announced <= 0:
-                    self._mirror.complete(seq)
+                    self._complete(seq)
         finally:
             call.cancel()
+
+    def _complete(self, seq: int) -> None:
+        self._mirror.complete(seq)
+        self.reached.set()
 
 
 async def _next(
@@ -141,6 +165,9 @@ async def _next(
         raise _Broken("rpc_disconnect", "the call was cancelled") from None
     if isinstance(response, pb.SubscribeResponse):
         return response
+    if response is not grpc.aio.EOF:
+        # grpc.aio gives None for bytes that are not the message
+        raise _Broken("rpc_failed", "the bridge sent something that is no answer")
     raise _broken(await call.code(), await call.details())
 
 

@@ -19,8 +19,8 @@ class Wire(Protocol):
 
     def stale(self, event: Encoded, timestamp_s: float) -> bytes: ...
 
-    def message(self, type: str, json: bytes) -> bytes:
-        """A message of the gateway's own."""
+    def message(self, type: str, json: bytes, position: str = "") -> bytes:
+        """A message of the gateway's own. `position`: where the client stands with it; empty: where it stood before."""
         ...
 
 
@@ -36,7 +36,7 @@ class _WebSocket:
     def stale(self, event: Encoded, timestamp_s: float) -> bytes:
         return event.stale_frame(timestamp_s)
 
-    def message(self, type: str, json: bytes) -> bytes:
+    def message(self, type: str, json: bytes, position: str = "") -> bytes:
         return text_frame(json)
 
 
@@ -49,13 +49,14 @@ class _Sse:
         return _chunk(event.sse(epoch))
 
     def snapshot(self, event: Encoded, epoch: str) -> bytes:
-        return _chunk(event.snapshot_sse(epoch))
+        return _chunk(event.snapshot_sse())
 
     def stale(self, event: Encoded, timestamp_s: float) -> bytes:
         return _chunk(event.stale_sse(timestamp_s))
 
-    def message(self, type: str, json: bytes) -> bytes:
-        return _chunk(b"event: %b\ndata: %b\n\n" % (type.encode(), json))
+    def message(self, type: str, json: bytes, position: str = "") -> bytes:
+        identity = f"id: {position}\n" if position else ""
+        return _chunk(b"%bevent: %b\ndata: %b\n\n" % (identity.encode(), type.encode(), json))
 
 
 def _chunk(data: bytes) -> bytes:

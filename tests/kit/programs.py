@@ -179,4 +179,10 @@ class Stack:
         self, name: str, module: str, listen: str, settings: Mapping[str, str] | None, role: str | None = None
     ) -> Program:
         place = self._places.get(role or name)
-        return Program(name, module, listen=listen, directory=self.directory, settings=settings, place=place)
+        insecure = {}
+        if place is not None and place.namespace is not None:
+            # other machines could reach the address, if the network were not the test's own
+            insecure = {listen.removesuffix("LISTEN") + "INSECURE": "true"}
+        return Program(
+            name, module, listen=listen, directory=self.directory, settings=insecure | dict(settings or {}), place=place
+        )

@@ -1,0 +1,74 @@
+"""`python -m tests.faults RUNS DOCUMENT`: injects every fault, and writes what was measured into the document.
+
+Those that take minutes go first, all at once, each with several samples of its own; then everything else, RUNS times,
+the last time with the waits as long as the default settings make them. Ends with status 1 if a promise was not kept.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from tests.kit.measure import read, render
+
+__all__ = ["main", "with_table"]
+
+_TESTS = "tests/faults"
+_BEGIN, _END = "<!-- measured: written by `make faults` -->", "<!-- end of measured -->"
+
+
+def main() -> None:
+    """Runs the tests, and writes the table in any case: it shows in bold what was not kept."""
+    runs, document = int(sys.argv[1]), Path(sys.argv[2])
+    with tempfile.TemporaryDirectory(prefix="faults-") as directory:
+        statuses = _run_long(Path(directory))
+        for run in range(1, runs + 1):
+            long = run == runs
+            statuses.append(_pytest(["-m", "not long", _TESTS], Path(directory, f"run-{run}"), long=long).wait())
+        files = sorted(Path(directory).iterdir(), key=lambda file: (file.name.startswith("long-"), file.name))
+        taken = [measurement for file in files for measurement in read(file)]
+    document.write_text(with_table(document.read_text(), render(taken)))
+    if any(statuses) or not all(measurement.is_kept for measurement in taken):
+        raise SystemExit(1)
+
+
+def with_table(text: str, table: str) -> str:
+    """The document with the table between its two markers. ValueError: they are not there, each once."""
+    if text.count(_BEGIN) != 1 or text.count(_END) != 1:
+        raise ValueError(f"the document needs the lines {_BEGIN} and {_END}")
+    before, rest = text.split(_BEGIN)
+    _, after = rest.split(_END)
+    return f"{before}{_BEGIN}\n\n{table}\n{_END}{after}"
+
+
+def _run_long(directory: Path) -> list[int]:
+    """They do next to nothing while they wait, so they do not disturb one another."""
+    listed = subprocess.run(
+        [sys.executable, "-m", "pytest", "--collect-only", "-q", "-m", "long", _TESTS],
+        env=_environment({"FAULTS_LONG": "1"}),
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    names = [line for line in listed.splitlines() if "::" in line]
+    running = [_pytest([name], directory / f"long-{index}", long=True) for index, name in enumerate(names)]
+    return [process.wait() for process in running]
+
+
+def _pytest(arguments: list[str], measured: Path, *, long: bool) -> "subprocess.Popen[bytes]":
+    settings = {"FAULT_MEASUREMENTS": str(measured)}
+    if long:
+        settings["FAULTS_LONG"] = "1"
+    measured.touch()
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]
+    return subprocess.Popen(command, env=_environment(settings))
+
+
+def _environment(settings: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name != "FAULTS_LONG"} | dict(settings)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,243 @@
+"""One soak: programs under chaos, clients that live and are judged, and what all of it took."""
+
+import asyncio
+import itertools
+import random
+import resource
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
+
+from tests.kit.client import get
+from tests.kit.history import Entry, check, close, numbered_label
+from tests.kit.programs import Program, Stack
+from tests.soak.chaos import Chaos
+from tests.soak.gauges import Gauge, Sample, slope_per_hour
+from tests.soak.lives import KINDS, Life, Watcher
+from tests.soak.truth import Truth, state_key
+
+__all__ = ["Report", "soak"]
+
+CLIENTS = 30
+LIFE_S = (8.0, 30.0)
+_KEEP_S = 240.0
+"""Longer than any life, its end and a freeze together."""
+_LOOK_S = 1.0
+_SETTINGS = {"WS_GATEWAY_HISTORY_EVENTS": "1500", "WS_GATEWAY_STALL_S": "5"}
+_BRIDGE_SETTINGS = {"ENGINE_BRIDGE_HISTORY_EVENTS": "1500"}
+"""Full after two minutes and a half, so that a journal that fills looks like no leak for long."""
+_WARM_UP_S = 240.0
+_STEADY_S = 600.0
+"""A slope over less than this says nothing."""
+_LIMITS = {"rss_mb": 20.0, "descriptors": 6.0, "threads": 6.0, "tasks": 6.0}
+"""What a program may gain in an hour. Descriptors and tasks go up and down with the clients."""
+
+
+@dataclass
+class Report:
+    """What came of it."""
+
+    seed: int
+    lines: list[str] = field(default_factory=list)
+    violations: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        verdict = [f"VIOLATION {violation}" for violation in self.violations[:50]] or ["no violation"]
+        return "\n".join([f"seed {self.seed}", *self.lines, *verdict, ""])
+
+
+async def soak(minutes: float, seed: int, *, host_engine_share: float = 0.25) -> Report:
+    """Two stages, one with an engine that never rests, and one with the host engine for this share of the time."""
+    report = Report(seed)
+    await _Stage(report, "scripted", seed, minutes * 60 * (1 - host_engine_share)).run()
+    if host_engine_share > 0:
+        await _Stage(report, "host", seed, minutes * 60 * host_engine_share).run()
+    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
+    report.lines.append(f"the soak itself: {peak_mb:.0f} MB at most")
+    return report
+
+
+class _Stage:
+    def __init__(self, report: Report, engine: str, seed: int, seconds: float) -> None:
+        self._report = report
+        self._engine = engine
+        self._seed = seed
+        self._seconds = seconds
+        self._truth = Truth(_KEEP_S)
+        self._lives: dict[Life, asyncio.Task[None]] = {}
+        self._counts: Counter[str] = Counter()
+        self._rng = random.Random(f"{seed} {engine} clients")
+
+    async def run(self) -> None:
+        async with self._programs() as (stack, programs):
+            chaos = Chaos(
+                random.Random(f"{self._seed} {self._engine} chaos"),
+                programs,
+                numbered=programs[0] if self._engine == "scripted" else None,
+            )
+            gauges = [Gauge(program) for program in programs]
+            base = await self._settled(stack)
+            looking = asyncio.create_task(self._look_on(stack, gauges), name="gauges")
+            try:
+                end_s = time.monotonic() + self._seconds
+                doing = asyncio.create_task(
+                    chaos.run(until_s=end_s, restarts_until_s=end_s - self._seconds * 0.5), name="chaos"
+                )
+                while not doing.done() or self._lives:
+                    if not doing.done():
+                        self._populate(stack)
+                    await asyncio.wait([*self._lives.values(), doing], timeout=0.2)
+                    self._bury(chaos)
+                doing.result()
+            finally:
+                looking.cancel()
+                await asyncio.wait([looking])
+            after = await self._settled(stack)
+            self._summarize(chaos, gauges, base, after)
+
+    @asynccontextmanager
+    async def _programs(self) -> AsyncIterator[tuple[Stack, list[Program]]]:
+        options = {"bridge_settings": _BRIDGE_SETTINGS, "gateway_settings": _SETTINGS, "heartbeat_s": 5.0}
+        if self._engine == "host":
+            async with Stack(**options) as stack:  # type: ignore[arg-type]  # each of its own type
+                yield stack, stack.programs
+            return
+        stack = Stack(engine_url="grpc://127.0.0.1:1", **options)  # type: ignore[arg-type]
+        engine = Program("engine", "tests.soak.engine", listen="--listen", directory=stack.directory)
+        stack.point_bridge_at(engine.grpc_url)
+        async with engine, stack:
+            yield stack, [engine, *stack.programs]
+
+    # ---- clients
+
+    def _populate(self, stack: Stack) -> None:
+        if not any(isinstance(life, Watcher) for life in self._lives):
+            self._begin(Watcher(stack, self._rng, self._counts["lives"]), 60.0)
+        while len(self._lives) < CLIENTS:
+            kind = self._rng.choice(KINDS)
+            life = kind(stack, random.Random(self._rng.random()), self._counts["lives"])
+            self._begin(life, self._rng.uniform(*LIFE_S))
+
+    def _begin(self, life: Life, seconds: float) -> None:
+        self._counts["lives"] += 1
+        self._lives[life] = asyncio.create_task(life.live(seconds, self._truth), name=life.name)
+
+    def _bury(self, chaos: Chaos) -> None:
+        """Judges those whose life has ended, against what all have received."""
+        for life in self._lives:
+            self._truth.take(life, life.history)
+        ended = [life for life, task in self._lives.items() if task.done()]
+        if not ended:
+            return
+        reference = self._truth.history()
+        for life in ended:
+            self._lives.pop(life).result()
+            self._judge(life, reference, chaos)
+            self._truth.forget(life)
+        self._truth.expire()
+
+    def _judge(self, life: Life, reference: list[Entry], chaos: Chaos) -> None:
+        self._counts["messages"] += len(life.history)
+        found = [
+            str(violation)
+            for violation in check(
+                life.history,
+                reference=reference,
+                start=life.start,
+                until=life.until,
+                key_of=state_key,
+            )
+        ]
+        numbers = [int(label[2:]) for _, message in life.history if (label := numbered_label(message)) is not None]
+        if any(later <= earlier for earlier, later in itertools.pairwise(numbers)):
+            found.append("the engine's own numbers do not rise")
+        for closed in life.closes:
+            self._counts[f"closed {closed.code}"] += 1
+            cut = any(gone_s - 1 < closed.at_s < back_s + 1 for gone_s, back_s in chaos.gateway_gone_s)
+            if closed.code == 1006 or life.cuts_itself:
+                if not (cut or life.cuts_itself):
+                    found.append(f"closed without a close frame though nobody killed the gateway: {closed}")
+            else:
+                found += [str(violation) for violation in close(closed.code, closed.reason)]
+        if life.complaint is not None:
+            found.append(life.complaint)
+        self._report.violations += [f"{self._engine}: {life.name}: {what}" for what in found]
+
+    # ---- programs
+
+    async def _look_on(self, stack: Stack, gauges: list[Gauge]) -> None:
+        while True:
+            tasks = None
+            try:
+                tasks = (await self._status(stack, within_s=1.0))["tasks"]
+            except (aiohttp.ClientError, OSError, TimeoutError, ValueError):
+                pass  # frozen, killed, or on its way
+            for gauge in gauges:
+                gauge.look(tasks if gauge.name.startswith("gateway") else None)
+            await asyncio.sleep(_LOOK_S)
+
+    async def _settled(self, stack: Stack) -> dict[str, int]:
+        """What the programs have open when no client is there; waits a little for that to settle."""
+        await stack.wait_ready(within_s=30)
+        least: dict[str, int] = {}
+        for _ in range(40):
+            status = await self._status(stack, within_s=5)
+            now = {
+                "clients": status["clients"]["connected"],
+                "tasks": status["tasks"],
+                "gateway descriptors": stack.gateway.descriptor_count(),
+                "gateway threads": stack.gateway.thread_count(),
+                "bridge descriptors": stack.bridge.descriptor_count(),
+            }
+            least = {name: min(value, least.get(name, value)) for name, value in now.items()}
+            await asyncio.sleep(0.1)  # what is closed is closed a little later
+        return least
+
+    async def _status(self, stack: Stack, *, within_s: float) -> Any:
+        answer = await get(stack.http_url("/api/v1/status"), within_s=within_s)
+        return answer.json()
+
+    def _summarize(self, chaos: Chaos, gauges: list[Gauge], base: dict[str, int], after: dict[str, int]) -> None:
+        lines, violations = self._report.lines, self._report.violations
+        violations += [f"{self._engine}: {violation}" for violation in chaos.violations]
+        violations += [
+            f"{self._engine}: {name}: {count} when all clients have left, {base[name]} before the first"
+            for name, count in after.items()
+            if count > base[name]
+        ]
+        lines += [
+            f"--- {self._engine} engine, {self._seconds / 60:.1f} minutes",
+            f"done: {', '.join(f'{what} {count}' for what, count in sorted(chaos.done.items()))}",
+            f"clients: {', '.join(f'{what} {count}' for what, count in sorted(self._counts.items()))}; "
+            f"{self._truth.count} events",
+            f"before and after: {', '.join(f'{name} {base[name]} {after[name]}' for name in base)}",
+            f"{'':12}{'restarts':>9}{'longest':>10}{'memory':>10}{'grows an hour by':>18}{'descriptors':>13}"
+            f"{'threads':>9}{'tasks':>7}",
+        ]
+        for gauge in gauges:
+            steady = gauge.longest.after(_WARM_UP_S)
+            judged = len(steady) > 1 and steady[-1].at_s - steady[0].at_s >= _STEADY_S
+            slopes = [_slope(steady, name) if judged else None for name in _LIMITS]
+            cells = ["" if slope is None else f"{slope:+.1f}" for slope in slopes]
+            cells[0] += " MB" if cells[0] else ""
+            last = gauge.longest.samples[-1].rss_mb if gauge.longest.samples else 0.0
+            lines.append(
+                f"{gauge.name:12}{gauge.restarts:>9}{gauge.longest.seconds:>8.0f} s{last:>7.0f} MB"
+                f"{cells[0]:>18}{cells[1]:>13}{cells[2]:>9}{cells[3]:>7}"
+            )
+            violations += [
+                f"{self._engine}: {gauge.name}: {name} grows by {slope:.1f} an hour, at most {limit} are allowed"
+                for slope, (name, limit) in zip(slopes, _LIMITS.items(), strict=True)
+                if slope is not None and slope > limit
+            ]
+
+
+def _slope(samples: list[Sample], name: str) -> float:
+    return slope_per_hour(
+        [(sample.at_s, float(value)) for sample in samples if (value := getattr(sample, name)) is not None]
+    )
