@@ -107,7 +107,7 @@ up to 3 µs, at random. This adds up to 0.3 ms to latencies. An event that never
 
 def _machine() -> str:
     lines = [
-        f"- {os.cpu_count()} × {_cpu_name()}, Linux {platform.release()}",
+        f"- {os.cpu_count()} × {_cpu_name()}, Linux {platform.release().partition('-')[0]}",
         f"- Python {platform.python_version()}, "
         + ", ".join(f"{name} {_version(name)}" for name in ("aiohttp", "grpcio", "protobuf", "orjson", "websockets")),
     ]

@@ -82,6 +82,7 @@ class Sessions:
             finally:
                 del self._open[session.client.client_id]
                 session.ended.set()
+                log.debug("client_left", client_id=session.client.client_id, close_code=socket.close_code)
             return socket
         finally:
             self._admission.leave(address)
@@ -155,7 +156,6 @@ class _Session:
             self._hub.leave(self.client)
         if self._last_word is not None:
             await self._close(*self._last_word)
-        log.debug("client_left", client_id=self.client.client_id, close_code=self._socket.close_code)
 
     def end(self, code: int, reason: str) -> None:
         """From now on nothing is sent but the close frame, and nothing is read but its answer; `ended` tells when."""

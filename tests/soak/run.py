@@ -25,6 +25,8 @@ __all__ = ["Report", "soak"]
 
 CLIENTS = 30
 LIFE_S = (8.0, 30.0)
+_CALM_SHARE = 0.6
+"""Of a stage: its end, in which programs are frozen but not restarted, so that their growth can be seen."""
 _KEEP_S = 240.0
 """Longer than any life, its end and a freeze together."""
 _LOOK_S = 1.0
@@ -32,7 +34,7 @@ _SETTINGS = {"WS_GATEWAY_HISTORY_EVENTS": "1500", "WS_GATEWAY_STALL_S": "5"}
 _BRIDGE_SETTINGS = {"ENGINE_BRIDGE_HISTORY_EVENTS": "1500"}
 """Full after two minutes and a half, so that a journal that fills looks like no leak for long."""
 _WARM_UP_S = 240.0
-_STEADY_S = 600.0
+_STEADY_S = 280.0
 """A slope over less than this says nothing."""
 _LIMITS = {"rss_mb": 20.0, "descriptors": 6.0, "threads": 6.0, "tasks": 6.0}
 """What a program may gain in an hour. Descriptors and tasks go up and down with the clients."""
@@ -86,7 +88,7 @@ class _Stage:
             try:
                 end_s = time.monotonic() + self._seconds
                 doing = asyncio.create_task(
-                    chaos.run(until_s=end_s, restarts_until_s=end_s - self._seconds * 0.5), name="chaos"
+                    chaos.run(until_s=end_s, restarts_until_s=end_s - self._seconds * _CALM_SHARE), name="chaos"
                 )
                 while not doing.done() or self._lives:
                     if not doing.done():

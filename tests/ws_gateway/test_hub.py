@@ -1,6 +1,8 @@
 """The hub fans out to transports that remember: order, sharing, who falls behind, and what each client is told."""
 
 import asyncio
+import gc
+import weakref
 from collections import Counter
 from itertools import pairwise
 from typing import Any
@@ -125,6 +127,7 @@ async def test_clients_with_equal_topics_share_the_same_bytes() -> None:
     """The very same object, for live events, snapshots and heartbeats, however the subscriptions were written."""
     async with Gateway(heartbeat_s=2) as gateway:
         gateway.state()
+        gateway.state(key="other")
         first = gateway.join(["notification", "system.status", "heartbeat"])
         second = gateway.join(["heartbeat", "system.status", "notification"])
         other = gateway.join(["notification", "system.*", "heartbeat"])
@@ -138,15 +141,16 @@ async def test_clients_with_equal_topics_share_the_same_bytes() -> None:
 
 @in_virtual_time
 async def test_batch_is_not_shared_beyond_its_cursor() -> None:
-    """A client that comes between two events gets the second only."""
+    """Clients that come between two events get the second only, whether the others come before or after them."""
     async with Gateway() as gateway:
-        early = gateway.join()
+        early = [gateway.join(), gateway.join()]
         gateway.log()
-        late = gateway.join()
+        late = [gateway.join(), gateway.join()]
+        early.append(gateway.join(resume=Position("e1", 0)))
         gateway.log()
         await pass_time(0.01)
-        assert early.seqs() == [1, 2]
-        assert late.seqs() == [2]
+        assert [client.seqs() for client in early] == [[1, 2]] * 3
+        assert [client.seqs() for client in late] == [[2]] * 2
 
 
 # --- behind
@@ -258,6 +262,35 @@ async def test_client_is_told_how_many_log_events_the_journal_no_longer_has() ->
 
 
 @in_virtual_time
+async def test_client_that_missed_both_states_and_log_events_is_told_both_once() -> None:
+    async with Gateway(max_log_events=3) as gateway:
+        client = gateway.join(["big.log", "notification", "system.status"])
+        await fall_behind(gateway, client)
+        for _ in range(10):
+            gateway.log()
+            gateway.state()
+        await drain(client)
+        await pass_time(1)
+        assert [(told["lost"], told["superseded"]) for told in client.told_missing()] == [(7, 9)]
+        assert (gateway.hub.lost_events, gateway.hub.superseded_events) == (7, 9)
+
+
+@in_virtual_time
+async def test_what_a_welcome_told_is_no_part_of_what_is_told_later() -> None:
+    """Neither its counts nor its place."""
+    async with Gateway() as gateway:
+        gateway.publish(log(1), state(2), state(3), state(4))
+        client = gateway.join(["big.log", "system.status"], resume=Position("e1", 1))
+        assert resume_of(client)["superseded"] == 2
+        await fall_behind(gateway, client)
+        for _ in range(4):
+            gateway.state()
+        await drain(client)
+        (told,) = client.told_missing()
+        assert (told["superseded"], told["from_seq"], told["to_seq"]) == (3, 5, 9)
+
+
+@in_virtual_time
 async def test_client_told_once_is_not_told_the_same_again() -> None:
     """The counts of the second time are of the second time."""
     async with Gateway() as gateway:
@@ -324,6 +357,29 @@ async def test_client_that_its_snapshot_makes_fall_behind_gets_nothing_after_it_
         assert client.seqs() == []
         await drain(client)
         assert client.seqs() == [3]
+
+
+@in_virtual_time
+async def test_clients_that_fall_behind_with_the_same_write_are_each_told_what_they_missed() -> None:
+    """Whose last event it was, and who got theirs because another had it already."""
+    async with Gateway() as gateway:
+        clients = [gateway.join(["big.state"]) for _ in range(3)]
+        for client in clients:
+            client.transport.stall()
+        gateway.state("big.state", fill=BIG)
+        await pass_time(0.01)
+        assert gateway.hub.behind_count == 3
+        for _ in range(4):
+            gateway.state("big.state", fill=BIG)
+        for client in clients:
+            client.transport.drain(client.transport.buffered_bytes)
+        await pass_time(0.1)
+        gateway.state("big.state", fill=BIG)
+        gateway.state("big.state", fill=BIG)
+        for client in clients:
+            client.transport.drain()
+        await pass_time(0.1)
+        assert [[told["superseded"] for told in client.told_missing()] for client in clients] == [[3, 1]] * 3
 
 
 # --- stalled
@@ -626,6 +682,38 @@ async def test_bridge_that_returns_makes_unchanged_states_fresh_and_sends_change
 
 
 @in_virtual_time
+async def test_clients_that_want_the_same_are_told_the_same() -> None:
+    """Each of them, not only the first that the hub comes to: events, outage, recovery, another epoch, a gap."""
+    async with Gateway(max_log_events=5) as gateway:
+        gateway.publish(state(1), state(2, "agent.status"), log(3))
+        clients = [gateway.join() for _ in range(4)]
+        gateway.publish(log(4), state(5))
+        await pass_time(0.01)
+        gateway.lose_bridge()
+        await pass_time(0.01)
+        gateway.recover(log(6), state(7))
+        await pass_time(0.01)
+        gateway.publish(state(8), state(9), *(log(seq) for seq in range(10, 20)))
+        await pass_time(0.01)
+        gateway.lose_bridge()
+        await pass_time(0.01)
+        gateway.new_epoch("e2", log(1), state(2), state(3))
+        await pass_time(0.01)
+        gateway.publish(log(4))
+        await pass_time(0.01)
+        first, *others = [
+            [
+                (message["type"], message.get("seq"), message.get("snapshot"), message["data"].get("stale"))
+                for message in client.messages()
+            ]
+            for client in clients
+        ]
+        assert len(first) > 25
+        assert others == [first] * 3
+        assert [[told["lost"], told["superseded"]] for told in clients[3].told_missing()] == [[5, 1]]
+
+
+@in_virtual_time
 async def test_second_outage_is_told_again() -> None:
     async with Gateway() as gateway:
         gateway.state()
@@ -880,6 +968,20 @@ async def test_client_that_left_is_written_nothing_more() -> None:
 
 
 @in_virtual_time
+async def test_nothing_of_a_client_that_left_is_kept() -> None:
+    async with Gateway(heartbeat_s=1) as gateway:
+        client = gateway.join()
+        await pass_time(2)
+        left = weakref.ref(client.subscriber)
+        gateway.leave(client)
+        del client
+        gateway.state()
+        await pass_time(2)
+        gc.collect()
+        assert left() is None
+
+
+@in_virtual_time
 async def test_client_that_left_while_behind_is_forgotten() -> None:
     async with Gateway(stall_s=1) as gateway:
         client, other = gateway.join(EVERYTHING), gateway.join()
@@ -892,9 +994,9 @@ async def test_client_that_left_while_behind_is_forgotten() -> None:
 
 @in_virtual_time
 async def test_client_whose_transport_is_closing_is_not_written_to() -> None:
-    """Its handler has not noticed yet; the others go on."""
+    """Its handler has not noticed yet; those before and after it go on."""
     async with Gateway(heartbeat_s=1) as gateway:
-        client, other = gateway.join(), gateway.join()
+        other, client = gateway.join(), gateway.join()
         client.transport.abort()
         gateway.log()
         await pass_time(3)

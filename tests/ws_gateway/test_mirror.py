@@ -66,7 +66,8 @@ def test_new_epoch_is_shown_only_when_its_copy_is_complete() -> None:
     mirror.take(log(1))
     assert (mirror.position, mirror.view) == (Position("e1", 2), before)
     mirror.bridge_lost(1, "rpc_disconnect")
-    assert mirror.position == Position("e1", 2)
+    mirror.complete(2)
+    assert (mirror.position, mirror.connected) == (Position("e1", 2), True)
     mirror.begin("e2")
     mirror.take(state(5))
     mirror.complete(6)
@@ -107,6 +108,7 @@ def test_event_that_cannot_be_sent_is_counted_and_told_as_lost(refused: events_p
     """Exactly one, wherever it lies, and the next ones come."""
     mirror = mirror_of(log(1))
     mirror.take(refused)
+    assert mirror.journal.head == 2
     mirror.take(log(3))
     mirror.complete(3)
     assert mirror.refused == 1
