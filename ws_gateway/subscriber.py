@@ -25,6 +25,7 @@ class Subscriber:
         "cursor",
         "drained_at_s",
         "evict",
+        "joined",
         "kernel_asked_at_s",
         "missed_from_seq",
         "missed_lost",
@@ -54,6 +55,8 @@ class Subscriber:
         self.topics = topics
         self.evict = evict
         """Ends the connection without waiting for the client; the hub has forgotten it already."""
+        self.joined = False
+        """Whether it is the hub's: what it is sent is the hub's alone to say, until it has left."""
         self.cursor = 0
         """The last number that has been written to the transport, or skipped."""
         self.view = _NOTHING
