@@ -1,12 +1,12 @@
 """The bridge's settings, read once."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from engine_runtime.settings import check_address, split_address
+from engine_runtime.settings import check_address, is_loopback, split_address
 
 __all__ = ["Settings"]
 
@@ -48,8 +48,18 @@ class Settings(BaseSettings):
     )
     history_events: int = Field(10_000, ge=1, le=10_000_000, description="log events kept for readers that come back")
     history_bytes: int = Field(16_777_216, ge=65_536, le=1 << 34, description="bytes kept in all")
+    insecure: bool = Field(False, description="listen where others can reach it though nobody is asked for credentials")
     heartbeat_s: float = Field(
         5, ge=0.1, le=60, description="how often a quiet stream carries a progress mark, seconds"
     )
     max_subscribers: int = Field(256, ge=1, le=100_000, description="streams open at once")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least severe log line shown")
+
+    @model_validator(mode="after")
+    def _reachable_only_on_purpose(self) -> Self:
+        if not (self.insecure or is_loopback(split_address(self.listen)[0])):
+            raise ValueError(
+                f"ENGINE_BRIDGE_LISTEN={self.listen}: others can reach this address and nobody is asked who they are; "
+                "set ENGINE_BRIDGE_INSECURE=true if that is meant"
+            )
+        return self

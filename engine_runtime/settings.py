@@ -1,6 +1,7 @@
 """Settings from the environment and the command line, read once; a bad one is one clear line and exit status 2."""
 
 import argparse
+import ipaddress
 import re
 import sys
 from collections.abc import Sequence
@@ -9,7 +10,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings, CliSettingsSource, SettingsError
 
-__all__ = ["check_address", "load", "split_address"]
+__all__ = ["check_address", "is_loopback", "load", "split_address"]
 
 _S = TypeVar("_S", bound=BaseSettings)
 
@@ -25,6 +26,16 @@ def split_address(address: str) -> tuple[str, int]:
     if port > 65535:
         raise ValueError(f"port {port} is above 65535")
     return match["host"].strip("[]"), port
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address to listen on can be reached from this machine only."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def check_address(address: str) -> str:

@@ -1,13 +1,12 @@
 """The engine's settings, read once in `__main__` and handed down as the few values that each part needs."""
 
-import ipaddress
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from engine_runtime.settings import check_address, split_address
+from engine_runtime.settings import check_address, is_loopback, split_address
 
 __all__ = ["Settings"]
 
@@ -50,18 +49,9 @@ class Settings(BaseSettings):
     @field_validator("listen")
     @classmethod
     def _reachable_only_on_purpose(cls, listen: str, info: ValidationInfo) -> str:
-        if not info.data.get("insecure") and not _is_loopback(split_address(listen)[0]):
+        if not info.data.get("insecure") and not is_loopback(split_address(listen)[0]):
             raise ValueError(
                 "other machines could reach this address and the engine asks nobody who they are; "
                 "set HOST_ENGINE_INSECURE=true (--insecure) if that is meant"
             )
         return listen
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -7,7 +7,7 @@ from aiohttp import web
 from eventlog import EVERYTHING
 from ws_gateway.credentials import Credentials, Grant
 
-__all__ = ["ANYBODY", "Access", "Denied"]
+__all__ = ["ANYBODY", "OPEN", "Access", "Denied", "require"]
 
 ANYBODY = Grant("anybody", EVERYTHING, None)
 """What everybody has where no credentials are configured."""
@@ -55,3 +55,14 @@ class Access:
         if self._token_in_url:
             return request.query.get("token")
         return None
+
+
+OPEN = Access(Credentials(None, None), token_in_url=False)
+"""Asks nobody."""
+
+
+def require(grant: Grant | Denied) -> Grant:
+    """For plain HTTP: the grant, or 401 with the same text whatever was wrong."""
+    if isinstance(grant, Denied):
+        raise web.HTTPUnauthorized(text="credentials, please\n", headers={"WWW-Authenticate": "Bearer"})
+    return grant

@@ -1,22 +1,29 @@
 """Puts the gateway together, serves, and takes it apart in order."""
 
 import asyncio
+import logging
 import socket
 import ssl
 from typing import cast
 
 import structlog
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from engine_runtime.process import StartupError
 from engine_runtime.settings import split_address
+from ws_gateway.access import Access
 from ws_gateway.config import Settings
+from ws_gateway.credentials import Credentials, JwtRules
 from ws_gateway.door import Door, raise_descriptor_limit
+from ws_gateway.errors import CredentialsFileError
 from ws_gateway.garbage import collect_forever
+from ws_gateway.gate import Gate
 from ws_gateway.http import Pages
 from ws_gateway.hub import Hub
 from ws_gateway.limits import Admission
 from ws_gateway.mirror import Mirror
+from ws_gateway.origin import Hosts, Origins
 from ws_gateway.session import Sessions
 from ws_gateway.sse import EventStreams
 from ws_gateway.upstream import Upstream
@@ -36,17 +43,34 @@ _REACH_WITHIN_S = 2.0
 """Clients of a gateway that just started wait this long until it has reached its bridge; then it serves without one."""
 
 
+class _NotOurFault(logging.Filter):
+    """A request that is no HTTP is answered 400. aiohttp also writes a traceback: anybody could fill a log with them."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
+
+
 async def serve(settings: Settings, stop: asyncio.Event) -> None:
     """Runs the gateway until `stop`. StartupError: it cannot listen."""
+    logging.getLogger("aiohttp.server").addFilter(_NotOurFault())
+    # it warns of subprotocols that it does not know, with the tokens in them
+    logging.getLogger("aiohttp.websocket").setLevel(logging.ERROR)
     mirror = Mirror(max_log_events=settings.history_events, max_bytes=settings.history_bytes)
     hub = Hub(mirror, heartbeat_s=settings.heartbeat_s, stall_s=settings.stall_s)
     upstream = Upstream(settings.bridge.removeprefix("grpc://").removesuffix("/"), mirror)
     admission = Admission(settings.max_clients, settings.max_clients_per_address)
-    sessions = Sessions(hub, admission, max_message_bytes=settings.max_message_bytes)
-    streams = EventStreams(hub, admission)
+    access = _access(settings)
+    sessions = Sessions(hub, admission, max_message_bytes=settings.max_message_bytes, access=access)
+    streams = EventStreams(hub, admission, access=access)
+    gate = Gate(
+        Hosts(socket.gethostname(), settings.allowed_hosts),
+        Origins(settings.allowed_origins),
+        settings.trusted_proxies,
+    )
 
-    app = web.Application()
-    app.add_routes(Pages(mirror, hub, upstream, admission).routes())
+    app = web.Application(middlewares=[gate.middleware])
+    app.on_response_prepare.append(gate.add_headers)
+    app.add_routes(Pages(mirror, hub, upstream, admission, access=access).routes())
     # a HEAD of an endless stream would be answered with the stream itself
     app.add_routes(
         [
@@ -76,8 +100,8 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
                 tasks.create_task(hub.run(), name="hub"),
                 tasks.create_task(collect_forever(lambda: hub.left_clients, lambda: len(hub)), name="garbage"),
             ]
-            # they are in the listener's queue already; whoever comes back at the first moment can be resumed only from a
-            # copy of the bridge's journal
+            # they are in the listener's queue already; whoever comes back at the first moment can be resumed only from
+            # a copy of the bridge's journal
             try:
                 async with asyncio.timeout(_REACH_WITHIN_S):
                     await upstream.reached.wait()
@@ -97,6 +121,23 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     finally:
         listener.close()
         await runner.cleanup()
+
+
+def _access(settings: Settings) -> Access:
+    rules = None
+    if settings.jwt_key_file is not None:
+        rules = JwtRules(
+            settings.jwt_algorithm,
+            settings.jwt_key_file,
+            settings.jwt_audience,
+            settings.jwt_issuer,
+            settings.jwt_topics_claim,
+        )
+    try:
+        credentials = Credentials(settings.tokens_file, rules)
+    except CredentialsFileError as error:
+        raise StartupError(str(error)) from None
+    return Access(credentials, token_in_url=settings.token_in_url)
 
 
 def _tls(settings: Settings) -> ssl.SSLContext | None:

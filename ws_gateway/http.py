@@ -8,6 +8,7 @@ from aiohttp import web
 
 from eventlog import Position, Topics
 from ws_gateway import protocol
+from ws_gateway.access import OPEN, Access, require
 from ws_gateway.hub import Hub
 from ws_gateway.limits import Admission
 from ws_gateway.mirror import Mirror
@@ -19,7 +20,10 @@ __all__ = ["Pages"]
 class Pages:
     """Everything is read from the mirror and the hub; nothing is asked of the bridge."""
 
-    def __init__(self, mirror: Mirror, hub: Hub, upstream: Upstream, admission: Admission) -> None:
+    def __init__(
+        self, mirror: Mirror, hub: Hub, upstream: Upstream, admission: Admission, *, access: Access = OPEN
+    ) -> None:
+        self._access = access
         self._mirror = mirror
         self._hub = hub
         self._upstream = upstream
@@ -52,10 +56,11 @@ class Pages:
 
     async def snapshot(self, request: web.Request) -> web.Response:
         """The latest of every state, `types` (comma-separated) of them, as `/ws` would send it."""
+        grant = require(self._access.of(request))
         query = protocol.parse_query(request.query)
         if isinstance(query, protocol.Refusal):
             return _json({"code": query.code, "message": query.message}, status=400)
-        topics = Topics(query.types or ("*",))
+        topics = Topics(query.types or ("*",), within=grant.topics)
         now_s, outage = self._mirror.now_s(), self._mirror.view.outage
         states = [entry.body for entry in self._mirror.journal.states(topics)]
         messages = [state.json if outage is None else state.stale_json(now_s) for state in states]
@@ -67,7 +72,9 @@ class Pages:
         )
         return web.Response(body=body, content_type="application/json", headers={"Cache-Control": "no-store"})
 
-    async def status(self, _request: web.Request) -> web.Response:
+    async def status(self, request: web.Request) -> web.Response:
+        """How the gateway is, for whoever has any credentials at all."""
+        require(self._access.of(request))
         mirror, hub, journal = self._mirror, self._hub, self._mirror.journal
         return _json(
             {

@@ -134,19 +134,15 @@ class Hub:
         self._deliver(client)  # what it wanted until now
         if not client.joined:
             return
-        added = topics.patterns - client.topics.patterns
         self._ungroup(client)
         before, client.topics = client.topics, topics
         self._by_topics.setdefault(topics, {})[client.client_id] = client
         if client.view.epoch != self._mirror.view.epoch:
             return  # it gets a snapshot of everything with the news of the other epoch
         self._carry_missing(client, before)
-        if added:
-            new = Topics(added)
-            states = [entry.body for entry in self._mirror.journal.states(new) if not before.matches(entry.type)]
-            data = self._joined_states(client.wire, states)
-            if data:
-                self._write(client, data)
+        states = [entry.body for entry in self._mirror.journal.states(topics) if not before.matches(entry.type)]
+        if states:
+            self._write(client, self._joined_states(client.wire, states))
 
     def _ungroup(self, client: Subscriber) -> None:
         same = self._by_topics[client.topics]

@@ -7,7 +7,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final, TypeAlias
 
@@ -17,6 +17,7 @@ __all__ = [
     "DEFAULT_LIMITS",
     "DEFAULT_TYPES",
     "NOWHERE",
+    "Auth",
     "Code",
     "Command",
     "Limits",
@@ -100,7 +101,15 @@ class Unsubscribe:
     id: RequestId | None = None
 
 
-Command: TypeAlias = Ping | Subscribe | Unsubscribe
+@dataclass(frozen=True, slots=True)
+class Auth:
+    """Shows a token: the first one, or a new one before the old one expires."""
+
+    token: str = field(repr=False)  # never in a log
+    id: RequestId | None = None
+
+
+Command: TypeAlias = Ping | Subscribe | Unsubscribe | Auth
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,10 +297,18 @@ def _unsubscribe(message: dict[str, Any], request_id: RequestId | None) -> Comma
     return types if isinstance(types, Refusal) else Unsubscribe(types, request_id)
 
 
+def _auth(message: dict[str, Any], request_id: RequestId | None) -> Command | Refusal:
+    token = message.get("data", {}).get("token")
+    if not isinstance(token, str):
+        return Refusal(Code.INVALID_MESSAGE, "data.token is a string", request_id)
+    return Auth(token, request_id)
+
+
 _COMMANDS: Mapping[str, Callable[[dict[str, Any], RequestId | None], Command | Refusal]] = {
     "ping": _ping,
     "subscribe": _subscribe,
     "unsubscribe": _unsubscribe,
+    "auth": _auth,
 }
 
 

@@ -91,6 +91,11 @@ def subscriptions_reply(
     return _message(kind, timestamp_s, {"subscriptions": sorted(subscriptions)}, request_id)
 
 
+def authenticated(expires_at_s: float | None, timestamp_s: float, request_id: RequestId | None = None) -> bytes:
+    """To auth. `expires_at_s`: Unix seconds; None: never."""
+    return _message("auth", timestamp_s, {"expires_at": expires_at_s}, request_id)
+
+
 def error(code: Code, message: str, timestamp_s: float, request_id: RequestId | None = None) -> bytes:
     return _message("error", timestamp_s, {"code": code.value, "message": message}, request_id)
 

@@ -9,21 +9,36 @@ from typing import Literal
 import structlog
 from aiohttp import WSCloseCode, WSMsgType, web
 
-from eventlog import Topics
+from eventlog import EVERYTHING, Topics
 from ws_gateway import protocol, replies
+from ws_gateway.access import OPEN, Access, Denied
+from ws_gateway.credentials import Grant
 from ws_gateway.door import Door
+from ws_gateway.gate import ADDRESS
 from ws_gateway.hub import Hub
 from ws_gateway.limits import Admission, Full, TokenBucket
 from ws_gateway.subscriber import Subscriber
 from ws_gateway.wire import WEBSOCKET
 
-__all__ = ["Sessions", "topics_of"]
+__all__ = ["SUBPROTOCOL", "Sessions", "refuse", "topics_of"]
 
 log = structlog.get_logger()
 
+_CLOSE_EXPIRED = 4403
 _CLOSE_STALLED = 4408
 _CLOSE_RATE = 4429
 _CLOSE_BAD_MESSAGES = 4500
+_CLOSE_NO_CREDENTIALS = 4501
+_CLOSE_REFUSED = 4503
+SUBPROTOCOL = "events.v1"
+"""A browser that sends its token as a subprotocol offers this one too, since one of those it offers must be chosen, and
+the token is never echoed."""
+_CREDENTIALS_S = 5.0
+"""A client that has shown no token yet has so long to send one."""
+_EXPIRY_LOOK_S = 30.0
+"""The wall clock, which a token's end is on, may be stepped: it is looked at again at least this often."""
+_OWN_TYPES = frozenset(("heartbeat", "connection_error"))
+"""What the gateway says of the connection itself; no token needs to list it."""
 _BAD_MESSAGES_IN_A_ROW = 10
 _RATE_PER_S, _BURST = 20, 100
 """Messages that one client may send: a dashboard sends a few in an hour."""
@@ -38,16 +53,21 @@ _MAX_UNSENT_BYTES = 64 << 10
 
 
 @functools.lru_cache(maxsize=1024)
-def topics_of(patterns: frozenset[str]) -> Topics:
-    """Clients that want the same share one object, and with it the batches made for it."""
-    return Topics(patterns)
+def topics_of(patterns: frozenset[str], within: Topics = EVERYTHING) -> Topics:
+    """What a client wants, as far as it may see it. Clients that want and may the same share one object, and with it
+    the batches made for it. A type by itself that it may not see is left out of its subscriptions."""
+    if within == EVERYTHING:
+        return Topics(patterns)
+    bound = Topics(within.patterns | _OWN_TYPES)
+    return Topics([name for name in patterns if name.endswith("*") or bound.matches(name)], within=bound)
 
 
 class Sessions:
     """All WebSocket connections of one gateway."""
 
-    def __init__(self, hub: Hub, admission: Admission, *, max_message_bytes: int) -> None:
+    def __init__(self, hub: Hub, admission: Admission, *, max_message_bytes: int, access: Access = OPEN) -> None:
         self._hub = hub
+        self._access = access
         self._admission = admission
         self._max_message_bytes = max_message_bytes
         self._open: dict[str, _Session] = {}
@@ -60,13 +80,18 @@ class Sessions:
             raise web.HTTPBadRequest(text=f"{query.code}: {query.message}\n")
         if self._stopping:
             raise web.HTTPServiceUnavailable(text="stopping\n")
-        address = request.remote or ""
+        address = request.get(ADDRESS, request.remote or "")
+        grant = self._access.of(request)
         refuse(self._admission.enter(address, is_narrow=Door.is_narrow(request.transport)))
         try:
             # Without compression the bytes of an event are the same for every client, and a connection costs a seventh
             # of the memory. max_msg_size is exclusive.
             socket = web.WebSocketResponse(
-                compress=False, timeout=_CLOSE_S, max_msg_size=self._max_message_bytes + 1, heartbeat=None
+                compress=False,
+                timeout=_CLOSE_S,
+                max_msg_size=self._max_message_bytes + 1,
+                heartbeat=None,
+                protocols=(SUBPROTOCOL,),
             )
             try:
                 await socket.prepare(request)
@@ -75,7 +100,7 @@ class Sessions:
             transport = request.transport
             if transport is None:
                 return socket
-            session = _Session(socket, transport, self._hub, address, query)
+            session = _Session(socket, transport, self._hub, address, query, self._access, grant)
             self._open[session.client.client_id] = session
             try:
                 await session.run(query)
@@ -123,9 +148,14 @@ class _Session:
         hub: Hub,
         address: str,
         query: protocol.Query,
+        access: Access,
+        grant: Grant | Denied,
     ) -> None:
         self._socket = socket
         self._hub = hub
+        self._access = access
+        self._grant = grant
+        self._expiry: asyncio.TimerHandle | None = None
         self._reading: asyncio.Timeout | None = None
         self._last_word: tuple[int, str] | None = None
         self._bad_in_a_row = 0
@@ -145,15 +175,18 @@ class _Session:
     async def run(self, query: protocol.Query) -> None:
         """Serves the connection to its end."""
         log.debug("client_joined", client_id=self.client.client_id, address=self.client.address)
-        self._hub.join(self.client, resume=query.resume, snapshot=query.snapshot)
         try:
             async with asyncio.timeout(None) as self._reading:
-                await self._read()
+                if await self._is_admitted():
+                    self._hub.join(self.client, resume=query.resume, snapshot=query.snapshot)
+                    await self._read()
         except TimeoutError:
             pass  # `end`
         finally:
             self._reading = None
             self._hub.leave(self.client)
+            if self._expiry is not None:
+                self._expiry.cancel()
         if self._last_word is not None:
             await self._close(*self._last_word)
 
@@ -164,6 +197,46 @@ class _Session:
             self._last_word = (code, reason)
             # wakes the task that reads, which alone can read the answer too: aiohttp does not wait for it otherwise
             self._reading.reschedule(asyncio.get_running_loop().time())
+
+    async def _is_admitted(self) -> bool:
+        """Whether the client has shown what it may see, with its handshake or with its first message. Until then
+        nothing is sent to it, and nothing else is taken from it."""
+        grant = self._grant
+        if grant is Denied.NO_TOKEN:
+            token = await self._first_token()
+            if token is None:
+                self.end(_CLOSE_NO_CREDENTIALS, "no credentials in time")
+                return False
+            grant = self._access.check(token)
+        if isinstance(grant, Denied):
+            self.end(_CLOSE_REFUSED, "refused")
+            return False
+        self._take(grant)
+        self.client.topics = topics_of(self.client.topics.patterns, grant.topics)
+        return True
+
+    async def _first_token(self) -> str | None:
+        try:
+            async with asyncio.timeout(_CREDENTIALS_S):
+                message = await self._socket.receive()
+        except TimeoutError:
+            return None
+        command = protocol.parse(message.data) if message.type is WSMsgType.TEXT else None
+        return command.token if isinstance(command, protocol.Auth) else None
+
+    def _take(self, grant: Grant) -> None:
+        """From now on this is what the client may see, and until when."""
+        self._grant = grant
+        if self._expiry is not None:
+            self._expiry.cancel()
+            self._expiry = None
+        if grant.expires_at_s is not None:
+            left_s = grant.expires_at_s - time.time()
+            if left_s <= 0:
+                self.end(_CLOSE_EXPIRED, "credentials expired")
+            else:
+                wait_s = min(left_s, _EXPIRY_LOOK_S)
+                self._expiry = asyncio.get_running_loop().call_later(wait_s, self._take, grant)
 
     async def _read(self) -> None:
         handled = 0
@@ -208,6 +281,8 @@ class _Session:
             command = self._resubscribe(command) or command
         elif isinstance(command, protocol.Ping):
             self._answer(replies.pong(time.time(), command.id))
+        elif isinstance(command, protocol.Auth):
+            return self._show(command)
         if not isinstance(command, protocol.Refusal):
             self._bad_in_a_row = 0
             return True
@@ -222,12 +297,32 @@ class _Session:
         after = protocol.subscriptions_after(self.client.topics.patterns, command)
         if isinstance(after, protocol.Refusal):
             return after
+        grant = self._grant
+        may = grant.topics if isinstance(grant, Grant) else EVERYTHING
+        topics = topics_of(frozenset(after), may)
+        if isinstance(command, protocol.Subscribe):
+            hidden = sorted(set(command.types) - topics.patterns)
+            if hidden:
+                text = f"not for these credentials: {', '.join(hidden)}"
+                return protocol.Refusal(protocol.Code.INVALID_SUBSCRIPTION, text[:500], command.id)
         kind: Literal["subscribe", "unsubscribe"] = (
             "subscribe" if isinstance(command, protocol.Subscribe) else "unsubscribe"
         )
-        self._answer(replies.subscriptions_reply(kind, after, time.time(), command.id))
-        self._hub.resubscribe(self.client, topics_of(frozenset(after)))
+        self._answer(replies.subscriptions_reply(kind, topics.patterns, time.time(), command.id))
+        self._hub.resubscribe(self.client, topics)
         return None
+
+    def _show(self, command: protocol.Auth) -> bool:
+        """A new token, before the old one expires. False: it is not one, and the connection ends."""
+        grant = self._access.check(command.token)
+        if isinstance(grant, Denied):
+            self.end(_CLOSE_REFUSED, "refused")
+            return False
+        self._bad_in_a_row = 0
+        self._take(grant)
+        self._answer(replies.authenticated(grant.expires_at_s, time.time(), command.id))
+        self._hub.resubscribe(self.client, topics_of(self.client.topics.patterns, grant.topics))
+        return True
 
     def _answer(self, json: bytes) -> None:
         if not self.transport.is_closing() and not self._socket.closed:

@@ -2,12 +2,16 @@
 
 import asyncio
 import secrets
+import time
 
 from aiohttp import HttpVersion11, web
 
 from eventlog import Position
 from ws_gateway import protocol
+from ws_gateway.access import OPEN, Access, require
+from ws_gateway.credentials import Grant
 from ws_gateway.door import Door
+from ws_gateway.gate import ADDRESS
 from ws_gateway.hub import Hub
 from ws_gateway.limits import Admission
 from ws_gateway.session import refuse, topics_of
@@ -16,12 +20,16 @@ from ws_gateway.wire import SSE
 
 __all__ = ["EventStreams"]
 
+_LOOK_S = 30.0
+"""The wall clock, which a token's end is on, may be stepped: it is looked at again at least this often."""
+
 
 class EventStreams:
     """All event streams of one gateway."""
 
-    def __init__(self, hub: Hub, admission: Admission) -> None:
+    def __init__(self, hub: Hub, admission: Admission, *, access: Access = OPEN) -> None:
         self._hub = hub
+        self._access = access
         self._admission = admission
         self._open: dict[Subscriber, asyncio.Future[None]] = {}
 
@@ -34,7 +42,8 @@ class EventStreams:
             raise web.HTTPBadRequest(text=f"{query.code}: {query.message}\n")
         last_event_id = request.headers.get("Last-Event-ID")
         resume = protocol.parse_last_event_id(last_event_id) if last_event_id else query.resume
-        address = request.remote or ""
+        grant = require(self._access.of(request))
+        address = request.get(ADDRESS, request.remote or "")
         refuse(self._admission.enter(address, is_narrow=Door.is_narrow(request.transport)))
         try:
             response = web.StreamResponse(
@@ -51,7 +60,7 @@ class EventStreams:
             transport = request.transport
             if transport is None:
                 return response
-            await self._serve(request, transport, address, query, resume)
+            await self._serve(grant, transport, address, query, resume)
             return response
         finally:
             self._admission.leave(address)
@@ -67,19 +76,21 @@ class EventStreams:
 
     async def _serve(
         self,
-        request: web.Request,
+        grant: Grant,
         transport: asyncio.Transport,
         address: str,
         query: protocol.Query,
         resume: Position | None,
     ) -> None:
-        topics = topics_of(frozenset(query.types or protocol.DEFAULT_TYPES))
+        topics = topics_of(frozenset(query.types or protocol.DEFAULT_TYPES), grant.topics)
         client = Subscriber(secrets.token_hex(8), address, transport, SSE, topics, transport.abort)
         ended = self._open[client] = asyncio.get_running_loop().create_future()
         self._hub.join(client, resume=resume, snapshot=query.snapshot)
         try:
             # Nothing more comes from the client; aiohttp cancels this handler when the connection is gone.
-            await ended
+            while not ended.done() and (grant.expires_at_s is None or grant.expires_at_s > time.time()):
+                left_s = None if grant.expires_at_s is None else min(_LOOK_S, grant.expires_at_s - time.time())
+                await asyncio.wait([ended], timeout=left_s)
         finally:
             self._hub.leave(client)
             del self._open[client]

@@ -52,7 +52,7 @@ DEFAULT_TYPES = frozenset(
     }
 )
 STATE_TYPES = frozenset({"system.status", "storage.update", "agent.status", "compression.update"})
-REPLY_TYPES = frozenset({"pong", "error", "subscribe", "unsubscribe"})
+REPLY_TYPES = frozenset({"auth", "pong", "error", "subscribe", "unsubscribe"})
 UNNUMBERED_TYPES = REPLY_TYPES | {"heartbeat", "connection_error"}
 
 
