@@ -10,7 +10,18 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from eventlog import Position, Replay, Topics
-from tests.kit.history import Entry, Message, StateKey, check, data_of, gapless, is_live, is_notice, matches
+from tests.kit.history import (
+    Entry,
+    Message,
+    StateKey,
+    check,
+    data_of,
+    gapless,
+    is_live,
+    is_notice,
+    is_snapshot,
+    matches,
+)
 from tests.kit.record import parse
 from tests.kit.stream import is_bridge_loss
 from tests.ws_gateway.fakes import EPOCH_S, FakeClient, Gateway, VirtualTimeLoop, log, pass_time, state
@@ -92,7 +103,8 @@ class ClientMachine(RuleBasedStateMachine):
         self.history: list[Entry] = []
         """What the client received over the connections it had before."""
         self.unseen = Position("", 0)
-        """A client that resumes and wants other types than before has no snapshot of what lies before its position."""
+        """A client that resumes has no snapshot of what lies before its position: neither of types that it did not want
+        before, nor where the last one had not come through."""
         self.before: Position | None = None
         """Where it stood when that history began."""
         self.run(self.enter)
@@ -226,7 +238,7 @@ class ClientMachine(RuleBasedStateMachine):
             start = position.seq if held and position is not None else journal.head
             client = self.gateway.join(self.topics() if types is None else types, resume=position)
             self.now = Connection(client, journal.epoch, start)
-            if types is not None and held:
+            if held and (types is not None or any(is_snapshot(message) for _, message in unread)):
                 self.unseen = Position(journal.epoch, start)
 
         self.run(reconnect)
