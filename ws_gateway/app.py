@@ -44,7 +44,7 @@ _REACH_WITHIN_S = 2.0
 
 
 class _NotOurFault(logging.Filter):
-    """A request that is no HTTP is answered 400. aiohttp writes a traceback too, with which anybody could fill a log."""
+    """A request that is no HTTP is answered 400. aiohttp writes a traceback too: anybody could fill a log so."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
