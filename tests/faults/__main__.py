@@ -1,7 +1,7 @@
 """`python -m tests.faults RUNS DOCUMENT`: injects every fault, and writes what was measured into the document.
 
-Those that take minutes go first, all at once, each with several samples of its own; then everything else, RUNS times,
-the last time with the waits as long as the default settings make them. Ends with status 1 if a promise was not kept.
+Those that take minutes go on beside the rest, each with several samples of its own; everything else RUNS times, the
+last time with the waits as long as the default settings make them. Ends with status 1 if a promise was not kept.
 """
 
 import os
@@ -23,10 +23,12 @@ def main() -> None:
     """Runs the tests, and writes the table in any case: it shows in bold what was not kept."""
     runs, document = int(sys.argv[1]), Path(sys.argv[2])
     with tempfile.TemporaryDirectory(prefix="faults-") as directory:
-        statuses = _run_long(Path(directory))
+        waiting = _start_long(Path(directory))
+        statuses = []
         for run in range(1, runs + 1):
             long = run == runs
             statuses.append(_pytest(["-m", "not long", _TESTS], Path(directory, f"run-{run}"), long=long).wait())
+        statuses += [process.wait() for process in waiting]
         files = sorted(Path(directory).iterdir(), key=lambda file: (file.name.startswith("long-"), file.name))
         taken = [measurement for file in files for measurement in read(file)]
     document.write_text(with_table(document.read_text(), render(taken)))
@@ -43,8 +45,8 @@ def with_table(text: str, table: str) -> str:
     return f"{before}{_BEGIN}\n\n{table}\n{_END}{after}"
 
 
-def _run_long(directory: Path) -> list[int]:
-    """They do next to nothing while they wait, so they do not disturb one another."""
+def _start_long(directory: Path) -> list["subprocess.Popen[bytes]"]:
+    """They do next to nothing while they wait, so they do not disturb one another, nor the rest."""
     listed = subprocess.run(
         [sys.executable, "-m", "pytest", "--collect-only", "-q", "-m", "long", _TESTS],
         env=_environment({"FAULTS_LONG": "1"}),
@@ -53,8 +55,7 @@ def _run_long(directory: Path) -> list[int]:
         check=True,
     ).stdout
     names = [line for line in listed.splitlines() if "::" in line]
-    running = [_pytest([name], directory / f"long-{index}", long=True) for index, name in enumerate(names)]
-    return [process.wait() for process in running]
+    return [_pytest([name], directory / f"long-{index}", long=True) for index, name in enumerate(names)]
 
 
 def _pytest(arguments: list[str], measured: Path, *, long: bool) -> "subprocess.Popen[bytes]":
