@@ -2,7 +2,6 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PROTOS := $(wildcard proto/engine_*/v1/*.proto)
-SOURCES := eventlog engine_runtime host_engine engine_bridge ws_gateway tests
 
 .PHONY: help gen run engine bridge gateway test faults soak bench bench-short lint types check proto-check clean
 .DEFAULT_GOAL := help

@@ -26,12 +26,15 @@ def is_due(left: int, connected: int) -> bool:
 
 async def collect_forever(left_count: Callable[[], int], connected_count: Callable[[], int]) -> None:
     """Runs until it is cancelled. `left_count`: how many clients have left since the start."""
-    young, middle, _ = gc.get_threshold()
-    gc.set_threshold(young, middle, _YOUNG)
+    before = gc.get_threshold()
+    gc.set_threshold(before[0], before[1], _YOUNG)
     collected = 0
-    while True:
-        await asyncio.sleep(_LOOK_S)
-        left = left_count()
-        if is_due(left - collected, connected_count()):
-            gc.collect()
-            collected = left
+    try:
+        while True:
+            await asyncio.sleep(_LOOK_S)
+            left = left_count()
+            if is_due(left - collected, connected_count()):
+                gc.collect()
+                collected = left
+    finally:
+        gc.set_threshold(*before)

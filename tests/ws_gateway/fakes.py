@@ -31,7 +31,7 @@ from ws_gateway.hub import Hub
 from ws_gateway.limits import Admission
 from ws_gateway.mirror import Mirror, Reason
 from ws_gateway.protocol import DEFAULT_TYPES
-from ws_gateway.session import Sessions
+from ws_gateway.session import Sessions, topics_of
 from ws_gateway.sse import EventStreams
 from ws_gateway.subscriber import Subscriber
 from ws_gateway.upstream import Upstream
@@ -320,14 +320,14 @@ class Gateway:
         """The bridge is back with the same journal, and these events are new."""
         self.publish(*events)
 
-    def client(self, types: Iterable[str] = DEFAULT_TYPES, *, wire: Wire = WEBSOCKET) -> FakeClient:
-        """One that has not joined yet."""
+    def client(self, types: Iterable[str] | Topics = DEFAULT_TYPES, *, wire: Wire = WEBSOCKET) -> FakeClient:
+        """One that has not joined yet. Those with the same types have the same Topics, as sessions do."""
         self._names += 1
-        return FakeClient(f"c{self._names}", Topics(types), wire)
+        return FakeClient(f"c{self._names}", types if isinstance(types, Topics) else topics_of(frozenset(types)), wire)
 
     def join(
         self,
-        types: Iterable[str] = DEFAULT_TYPES,
+        types: Iterable[str] | Topics = DEFAULT_TYPES,
         *,
         resume: Position | None = None,
         snapshot: bool = True,

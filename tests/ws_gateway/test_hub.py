@@ -129,7 +129,8 @@ async def test_clients_with_equal_topics_share_the_same_bytes() -> None:
         gateway.state()
         gateway.state(key="other")
         first = gateway.join(["notification", "system.status", "heartbeat"])
-        second = gateway.join(["heartbeat", "system.status", "notification"])
+        second = gateway.join(Topics(["heartbeat", "system.status", "notification"]))
+        assert second.subscriber.topics is not first.subscriber.topics
         other = gateway.join(["notification", "system.*", "heartbeat"])
         gateway.log()
         gateway.log()
@@ -288,6 +289,21 @@ async def test_what_a_welcome_told_is_no_part_of_what_is_told_later() -> None:
         await drain(client)
         (told,) = client.told_missing()
         assert (told["superseded"], told["from_seq"], told["to_seq"]) == (3, 5, 9)
+
+
+@in_virtual_time
+async def test_loss_upstream_is_told_with_the_place_where_it_was() -> None:
+    """To clients that were never behind, too, and not with a place that an earlier loss had."""
+    async with Gateway() as gateway:
+        gateway.publish(log(1), state(2), state(3))
+        clients = [gateway.join(resume=Position("e1", 1)), gateway.join()]
+        gateway.mirror.lose(3, 6, 2)
+        gateway.publish(log(7))
+        await pass_time(0.01)
+        for client in clients:
+            (told,) = client.told_missing()
+            assert (told["lost"], told["superseded"], told["from_seq"], told["to_seq"]) == (2, 1, 3, 7)
+            assert client.seqs()[-1] == 7
 
 
 @in_virtual_time
