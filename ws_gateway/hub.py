@@ -113,7 +113,8 @@ class Hub:
         client.joined = True
         self._by_topics.setdefault(client.topics, {})[client.client_id] = client
         self._wheel[next(self._turns) % len(self._wheel)].add(client)
-        self._welcome(client, journal.head, resumed, "connected", "info")
+        # after a loss what is still there comes yet: whoever is cut off before that goes on from its own position
+        self._welcome(client, client.cursor if resumed.lost else journal.head, resumed, "connected", "info")
         if snapshot and not resumed.recovered and view.outage is None:
             self._write_snapshot(client)
         self._deliver(client)
@@ -128,6 +129,10 @@ class Hub:
         self._behind.pop(client.client_id, None)
         for slot in self._wheel:
             slot.discard(client)
+
+    def bring_up_to_date(self, client: Subscriber) -> None:
+        """Writes what is new for a client now, unless it is behind."""
+        self._deliver(client)
 
     def resubscribe(self, client: Subscriber, topics: Topics) -> None:
         """Changes what a client wants; it gets the latest states of what was added, even while it is behind."""

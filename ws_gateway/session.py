@@ -308,6 +308,7 @@ class _Session:
         kind: Literal["subscribe", "unsubscribe"] = (
             "subscribe" if isinstance(command, protocol.Subscribe) else "unsubscribe"
         )
+        self._hub.bring_up_to_date(self.client)  # what it wanted until now comes before the answer, nothing of it after
         self._answer(replies.subscriptions_reply(kind, topics.patterns, time.time(), command.id))
         self._hub.resubscribe(self.client, topics)
         return None

@@ -35,14 +35,15 @@ class _Owed:
     after: int
     through: int
     patterns: frozenset[str]
-    before: frozenset[str]
-    """What it had been subscribed to before: other types are owed only after `settled`, where it surely held."""
+    before: tuple[frozenset[str], ...]
+    """What it had been subscribed to before (each time, if that changed again before any live event came): other types
+    are owed only after `settled`, where the change surely held."""
     settled: int
 
     def covers(self, epoch: str, seq: int, kind: str) -> bool:
         if epoch != self.epoch or not self.after < seq <= self.through or not matches(self.patterns, kind):
             return False
-        return matches(self.before, kind) or seq > self.settled
+        return all(matches(patterns, kind) for patterns in self.before) or seq > self.settled
 
 
 @dataclass
@@ -197,14 +198,15 @@ def _owed(history: History, start: Position | None, until: Position | None) -> I
                 yield replace(segment, through=last)
             epoch, last = step.epoch or "", after
             patterns = frozenset(data.get("subscriptions") or DEFAULT_TYPES)
-            segment = _Owed(epoch, after, after, patterns, patterns, after)
+            segment = _Owed(epoch, after, after, patterns, (), after)
             unsettled = False
         elif segment is None:
             continue
         elif message.get("type") in ("subscribe", "unsubscribe"):
             yield replace(segment, through=last)
             now = frozenset(data.get("subscriptions") or ())
-            segment = _Owed(epoch, last, last, now, patterns, last)
+            before = (*segment.before, patterns) if unsettled else (patterns,)
+            segment = _Owed(epoch, last, last, now, before, last)
             patterns, unsettled = now, True
         elif is_live(message):
             last = max(last, message["seq"])

@@ -47,8 +47,9 @@ async def _serve(listen: str, first: int) -> None:
         while not stop.is_set():
             beat += 1
             number = _push(engine, beat, number)
-            if len(engine.events) > 2 * _KEPT:
+            if len(engine.events) > _KEPT:
                 engine.new_epoch()
+                engine.requests.clear()
             try:
                 async with asyncio.timeout(_EVERY_S):
                     await stop.wait()

@@ -2,13 +2,16 @@
 
 import asyncio
 import itertools
+import json
 import random
 import resource
+import tempfile
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -169,6 +172,16 @@ class _Stage:
         if life.complaint is not None:
             found.append(life.complaint)
         self._report.violations += [f"{self._engine}: {life.name}: {what}" for what in found]
+        if found:
+            self._keep(life)
+
+    def _keep(self, life: Life) -> None:
+        """The history of a life in which something was wrong, to be looked at."""
+        directory = Path(tempfile.gettempdir(), f"soak-{self._seed}")
+        directory.mkdir(exist_ok=True)
+        path = directory / f"{self._engine}-{life.name}.jsonl"
+        path.write_text("".join(f"{json.dumps(message)}\n" for _, message in life.history))
+        self._report.violations.append(f"{self._engine}: {life.name}: what it received is in {path}")
 
     # ---- programs
 
