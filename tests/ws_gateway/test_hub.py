@@ -1109,3 +1109,16 @@ async def test_what_is_written_keeps_every_rule_of_the_contract() -> None:
         await pass_time(6)
         assert check(history_of(client)) == []
         assert len(client.messages()) > 25
+
+
+@in_virtual_time
+async def test_client_is_brought_up_to_date_before_the_next_flush() -> None:
+    """So that an answer can be written behind what is older than it."""
+    async with Gateway() as gateway:
+        client = gateway.join(["notification"])
+        gateway.log()
+        assert client.seqs() == [], "what is new waits for the flush"
+        gateway.hub.bring_up_to_date(client.subscriber)
+        assert client.seqs() == [1]
+        await pass_time(1)
+        assert client.seqs() == [1]
