@@ -62,7 +62,7 @@ async def test_job_on_a_large_file_shows_progress_and_gives_the_same_bytes_back(
     client = await connect(stack.ws_url(), types=["compression.update"])
     digest = write_file(root / "large.bin", 200)
     job = await submit(
-        stack, job_type="JOB_TYPE_COMPRESS_FILE", input_path="large.bin", priority="JOB_PRIORITY_HIGH", level=9
+        stack, job_type="JOB_TYPE_COMPRESS_FILE", input_path="large.bin", priority="JOB_PRIORITY_HIGH", level=15
     )
     done = await client.wait_for(
         lambda message: message["data"].get("job_id") == job["job_id"] and message["data"]["status"] == "completed",
