@@ -64,12 +64,12 @@ class Life(ABC):
     async def close(self) -> None:
         """Ends. Closing twice is allowed."""
 
-    async def live(self, seconds: float, truth: Truth) -> None:
-        """Until its end. Never raises for what the gateway does."""
+    async def live(self, seconds: float, truth: Truth, over: asyncio.Event) -> None:
+        """Until its end, or until all is over. Never raises for what the gateway does."""
         try:
             await self._come()
             end_s = time.monotonic() + seconds
-            while time.monotonic() < end_s:
+            while time.monotonic() < end_s and not over.is_set():
                 try:
                     await self.act()
                 except _UNREACHABLE:

@@ -75,6 +75,7 @@ class _Stage:
         self._seconds = seconds
         self._truth = Truth(_KEEP_S)
         self._lives: dict[Life, asyncio.Task[None]] = {}
+        self._over = asyncio.Event()
         self._counts: Counter[str] = Counter()
         self._rng = random.Random(f"{seed} {engine} clients")
 
@@ -94,7 +95,9 @@ class _Stage:
                     chaos.run(until_s=end_s, restarts_until_s=end_s - self._seconds * _CALM_SHARE), name="chaos"
                 )
                 while not doing.done() or self._lives:
-                    if not doing.done():
+                    if doing.done():
+                        self._over.set()
+                    else:
                         self._populate(stack)
                     await asyncio.wait([*self._lives.values(), doing], timeout=0.2)
                     self._bury(chaos)
@@ -130,7 +133,7 @@ class _Stage:
 
     def _begin(self, life: Life, seconds: float) -> None:
         self._counts["lives"] += 1
-        self._lives[life] = asyncio.create_task(life.live(seconds, self._truth), name=life.name)
+        self._lives[life] = asyncio.create_task(life.live(seconds, self._truth, self._over), name=life.name)
 
     def _bury(self, chaos: Chaos) -> None:
         """Judges those whose life has ended, against what all have received."""
