@@ -197,7 +197,7 @@ def _owed(history: History, start: Position | None, until: Position | None) -> I
             if segment is not None:
                 yield replace(segment, through=last)
             epoch, last = step.epoch or "", after
-            patterns = frozenset(data.get("subscriptions") or DEFAULT_TYPES)
+            patterns = frozenset(data.get("subscriptions", DEFAULT_TYPES))
             segment = _Owed(epoch, after, after, patterns, (), after)
             unsettled = False
         elif segment is None:
