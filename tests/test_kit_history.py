@@ -344,6 +344,7 @@ def test_only_subscribed_types_are_owed() -> None:
     assert len(missing(only, *live(1), added, *live(4, 6, 7))) == 1
     removed = bare("unsubscribe", subscriptions=["notification"])
     assert missing(welcome(), *live(1, 2, 3), removed, *live(5, 7, 9)) == []
+    assert missing(welcome(types=[]), added, *live(6, 7, 9)) == [], "no subscriptions are not the default ones"
     more = bare("subscribe", subscriptions=["agent.*", "notification", "system.status"])
     assert missing(only, *live(1), added, more, *live(4, 5, 6, 7, 9)) == [], "nobody knows since when the first held"
     assert len(missing(only, *live(1), added, more, *live(4, 6, 7, 9))) == 1
