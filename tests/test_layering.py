@@ -41,7 +41,7 @@ PLACES: Mapping[str, Mapping[str, str]] = {
         "__main__": "__main__",
         "app": "app",
         "shell": "access door gate http session sse upstream",
-        "adapter": "credentials encode garbage hub kernel mirror subscriber wire",
+        "adapter": "batches behind credentials encode garbage hub kernel mirror pulse subscriber wire",
         "pure": "limits origin protocol replies translate",
         "words": "ws_gateway config errors",
     },

@@ -8,18 +8,20 @@ flush is synchronous within a slice of clients; what arrives meanwhile is the ne
 import asyncio
 import itertools
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import structlog
 
 from eventlog import EVERYTHING, Gap, Position, Replay, Topics
 from ws_gateway import replies
+from ws_gateway.batches import Batch, Batches
+from ws_gateway.behind import HIGH_BYTES, Behind
 from ws_gateway.encode import Encoded
-from ws_gateway.kernel import acknowledged
 from ws_gateway.mirror import Mirror, View
+from ws_gateway.pulse import Pulse
 from ws_gateway.subscriber import Subscriber
-from ws_gateway.wire import WEBSOCKET, Wire
+from ws_gateway.wire import WEBSOCKET
 
 __all__ = ["Hub"]
 
@@ -33,22 +35,6 @@ upstream stream, which hands over one message in each turn of the loop, and neve
 _SWEEP_EVENTS = 100_000
 """After so many events those who wanted none of them are moved on too: the journal counts exactly what is missing for
 the last million only."""
-_MAX_WRITE_BYTES = 128 << 10
-"""One write's worth of the journal for a client that catches up."""
-_HIGH_BYTES = 64 << 10
-"""A client with more than this in its buffer is behind."""
-_LOW_BYTES = 16 << 10
-"""And goes on below this."""
-_TEND_S = 0.05
-"""How often clients that are behind are looked at; nothing runs when none is."""
-_ASK_KERNEL_S = 1.0
-"""And how often the kernel is asked about one of them whose buffer does not shrink. At 1 KB/s the kernel takes nothing
-out of it for half a minute: it waits until a third of its own buffer is free."""
-_WATCH_S = 5.0
-"""How often each client is looked at for whether its end is still there."""
-_UNANSWERED_LOOKS = 4
-"""So often in a row there was no answer: the client has vanished. Looks, not seconds, so that a loop that stood still
-vanishes nobody."""
 
 
 class Hub:
@@ -63,24 +49,22 @@ class Hub:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._mirror = mirror
-        self._stall_s = stall_s
         self._clock = clock
         self.heartbeat_s = heartbeat_s
         self._clients: dict[str, Subscriber] = {}
         self._by_topics: dict[Topics, dict[str, Subscriber]] = {}
-        self._behind: dict[str, Subscriber] = {}
+        self._batches = Batches(mirror)
+        self._behind = Behind(stall_s=stall_s, clock=clock)
+        self._pulse = Pulse(
+            mirror,
+            heartbeat_s=heartbeat_s,
+            write=self._write,
+            broadcast=self._broadcast,
+            vanish=self._vanish,
+        )
         self._flushed: tuple[View, int] = (mirror.view, 0)
         self._swept_seq = 0
         self._dirty = asyncio.Event()
-        self._someone_behind = asyncio.Event()
-        # Clients take turns for their heartbeat, so that no moment has all of them: one slot of the wheel each tick,
-        # two turns of the wheel per heartbeat time, a ping and a heartbeat in alternation.
-        self._wheel: list[set[Subscriber]] = [set() for _ in range(max(1, round(heartbeat_s * 2)))]
-        self._turns = itertools.count()
-        # bytes made for one head of the journal and one view, shared by all clients that need the same
-        self._batches: dict[tuple[int, Topics, int], _Batch] = {}
-        self._snapshots: dict[tuple[int | None, Topics, int], bytes] = {}
-        self._shared_of: tuple[View, int] = (mirror.view, 0)
         self.delivered_writes = 0
         self.left_clients = 0
         self.dropped_clients = 0
@@ -112,7 +96,7 @@ class Hub:
         self._clients[client.client_id] = client
         client.joined = True
         self._by_topics.setdefault(client.topics, {})[client.client_id] = client
-        self._wheel[next(self._turns) % len(self._wheel)].add(client)
+        self._pulse.add(client)
         # after a loss what is still there comes yet: whoever is cut off before that goes on from its own position
         self._welcome(client, client.cursor if resumed.lost else journal.head, resumed, "connected", "info")
         if snapshot and not resumed.recovered and view.outage is None:
@@ -126,9 +110,8 @@ class Hub:
         client.joined = False
         self.left_clients += 1
         self._ungroup(client)
-        self._behind.pop(client.client_id, None)
-        for slot in self._wheel:
-            slot.discard(client)
+        self._behind.discard(client)
+        self._pulse.discard(client)
 
     def bring_up_to_date(self, client: Subscriber) -> None:
         """Writes what is new for a client now, unless it is behind."""
@@ -147,7 +130,7 @@ class Hub:
         self._carry_missing(client, before)
         states = [entry.body for entry in self._mirror.journal.states(topics) if not before.matches(entry.type)]
         if states:
-            self._write(client, self._joined_states(client.wire, states))
+            self._write(client, self._batches.states(states, client.wire))
 
     def _ungroup(self, client: Subscriber) -> None:
         same = self._by_topics[client.topics]
@@ -162,8 +145,8 @@ class Hub:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._flush_forever(), name="flush")
             tasks.create_task(self._tend_forever(), name="tend")
-            tasks.create_task(self._watch_forever(), name="watch")
-            tasks.create_task(self._beat_forever(), name="beat")
+            tasks.create_task(self._pulse.watch_forever(), name="watch")
+            tasks.create_task(self._pulse.beat_forever(), name="beat")
 
     async def _flush_forever(self) -> None:
         while True:
@@ -220,14 +203,12 @@ class Hub:
                 writes += 1
                 client.cursor = head
                 client.unlooked_bytes += size_bytes
-                if client.unlooked_bytes >= _HIGH_BYTES:
-                    client.caught_up = not self._has_room(client)
+                if client.unlooked_bytes >= HIGH_BYTES:
+                    client.caught_up = not self._behind.has_room(client)
                 continue
             cursor, topics, wire = client.cursor, client.topics, client.wire
             self._deliver(client)
-            batch = self._batches.get((cursor, topics, id(wire)))
-            alone = batch is not None and batch.through_seq == head and not batch.superseded and not batch.lost
-            data = batch.data if batch is not None and alone else b""
+            data = self._batches.whole(cursor, topics, wire)
             size_bytes = len(data)
         self.delivered_writes += writes
 
@@ -246,8 +227,8 @@ class Hub:
             # whatever was marked stale and has not changed since holds again; what has changed comes next
             client.view = view
             self._write_snapshot(client, through_seq=client.cursor)
-        while client.client_id not in self._behind and client.cursor < journal.head:
-            batch = self._batch(client)
+        while client not in self._behind and client.cursor < journal.head:
+            batch = self._batches.after(client.cursor, client.topics, client.wire)
             self._note_missing(client, batch)
             client.cursor = batch.through_seq
             if client.missed_lost > 0:
@@ -255,7 +236,7 @@ class Hub:
                 self._tell_missing(client)
             if batch.data:
                 self._write(client, batch.data)
-        if client.client_id in self._behind:
+        if client in self._behind:
             client.caught_up = client.cursor == journal.head
             return
         self._tell_missing(client)
@@ -263,53 +244,14 @@ class Hub:
         if client.view is not view:
             self._tell_outage(client)
 
-    def _batch(self, client: Subscriber) -> "_Batch":
-        self._renew_shared()
-        journal = self._mirror.journal
-        key = (client.cursor, client.topics, id(client.wire))
-        batch = self._batches.get(key)
-        if batch is None:
-            answer = journal.since(client.cursor, client.topics, max_bytes=_MAX_WRITE_BYTES)
-            live, epoch = client.wire.live, journal.epoch
-            batch = _Batch(
-                b"".join([live(entry.body, epoch) for entry in answer.entries]),
-                answer.through_seq,
-                answer.superseded,
-                _lost(answer),
-            )
-            self._batches[key] = batch
-        return batch
-
-    def _renew_shared(self) -> None:
-        now = (self._mirror.view, self._mirror.journal.head)
-        if self._shared_of != now:
-            self._shared_of = now
-            self._batches.clear()
-            self._snapshots.clear()
-
     def _write(self, client: Subscriber, data: bytes) -> bool:
         """False: the client is behind now, and nothing more may be written until it has drained."""
         client.transport.write(data)
         self.delivered_writes += 1
         client.unlooked_bytes += len(data)
-        return client.unlooked_bytes < _HIGH_BYTES or self._has_room(client)
+        return client.unlooked_bytes < HIGH_BYTES or self._behind.has_room(client)
 
-    def _has_room(self, client: Subscriber) -> bool:
-        """Looks at the client's buffer. False: it is behind now."""
-        client.unlooked_bytes = 0
-        buffered = client.transport.get_write_buffer_size()
-        if buffered <= _HIGH_BYTES:
-            return True
-        client.behind = True
-        client.buffered_bytes = buffered
-        client.drained_at_s = client.kernel_asked_at_s = self._clock()
-        client.received_bytes = _received_bytes(client)
-        self._behind[client.client_id] = client
-        self._someone_behind.set()
-        log.debug("client_behind", client_id=client.client_id, buffered_bytes=buffered)
-        return False
-
-    def _note_missing(self, client: Subscriber, batch: "_Batch") -> None:
+    def _note_missing(self, client: Subscriber, batch: Batch) -> None:
         if batch.superseded or batch.lost:
             if client.missed_from_seq is None:
                 client.missed_from_seq = client.cursor
@@ -408,112 +350,38 @@ class Hub:
 
     def _write_snapshot(self, client: Subscriber, *, through_seq: int | None = None) -> None:
         """The latest of every state that the client wants; with `through_seq`, of those unchanged since then."""
-        self._renew_shared()
-        key = (through_seq, client.topics, id(client.wire))
-        data = self._snapshots.get(key)
-        if data is None:
-            states = self._mirror.journal.states(client.topics)
-            wanted = [entry.body for entry in states if through_seq is None or entry.seq <= through_seq]
-            data = self._snapshots[key] = self._joined_states(client.wire, wanted)
+        data = self._batches.snapshot(client.topics, client.wire, through_seq=through_seq)
         if data:
             self._write(client, data)
 
-    def _joined_states(self, wire: Wire, states: Iterable[Encoded]) -> bytes:
-        """The states as they are now: as a snapshot, or marked stale while the bridge is away."""
-        if self._mirror.view.outage is None:
-            epoch = self._mirror.journal.epoch
-            return b"".join([wire.snapshot(state, epoch) for state in states])
-        now_s = self._mirror.now_s()
-        return b"".join([wire.stale(state, now_s) for state in states])
-
-    # --- those who are behind, and those who are quiet
+    # --- those who are behind or gone, and what all are told
 
     async def _tend_forever(self) -> None:
+        """Lets those who have drained catch up, and drops those who did not."""
         while True:
-            await self._someone_behind.wait()
-            while self._behind:
-                await asyncio.sleep(_TEND_S)
-                dropped = self._tend()
-                for client in dropped:
-                    json = replies.connection_error_dropped(client.client_id, self._mirror.now_s())
-                    await self._broadcast("connection_error", json, list(self._clients.values()))
-            self._someone_behind.clear()
+            await self._behind.wait()
+            dropped = []
+            for client, has_drained in self._behind.look():
+                if has_drained:
+                    self._deliver(client)
+                else:
+                    self._drop(client)
+                    dropped.append(client)
+            for client in dropped:
+                json = replies.connection_error_dropped(client.client_id, self._mirror.now_s())
+                await self._broadcast("connection_error", json, list(self._clients.values()))
 
-    def _tend(self) -> list[Subscriber]:
-        """Lets those who have drained catch up, and gives back those who were dropped because they did not."""
-        now_s = self._clock()
-        dropped = []
-        for client in list(self._behind.values()):
-            buffered = client.transport.get_write_buffer_size()
-            if buffered < client.buffered_bytes:
-                client.buffered_bytes = buffered
-                client.drained_at_s = now_s
-            elif now_s - max(client.drained_at_s, client.kernel_asked_at_s) >= _ASK_KERNEL_S:
-                client.kernel_asked_at_s = now_s
-                received = _received_bytes(client)
-                if received > client.received_bytes:
-                    client.received_bytes = received
-                    client.drained_at_s = now_s
-            if buffered <= _LOW_BYTES:
-                del self._behind[client.client_id]
-                client.behind = False
-                client.unlooked_bytes = buffered
-                self._deliver(client)
-            elif now_s - client.drained_at_s >= self._stall_s:
-                self.leave(client)
-                self.dropped_clients += 1
-                log.warning("client_dropped", client_id=client.client_id, address=client.address, stall_s=self._stall_s)
-                client.evict()
-                dropped.append(client)
-        return dropped
+    def _drop(self, client: Subscriber) -> None:
+        stall_s = self._behind.stall_s
+        log.warning("client_dropped", client_id=client.client_id, address=client.address, stall_s=stall_s)
+        self.leave(client)
+        self.dropped_clients += 1
+        client.evict()
 
-    async def _watch_forever(self) -> None:
-        """Gives up those whose end is no more: what is sent to them is not answered, not even by their kernel."""
-        while True:
-            await asyncio.sleep(_WATCH_S)
-            for index, client in enumerate(list(self._clients.values())):
-                if index % _SLICE == _SLICE - 1:
-                    await asyncio.sleep(0)
-                heard = acknowledged(client.transport)
-                if heard is None or not heard.unanswered or heard.silent_s < _WATCH_S:
-                    client.unanswered_looks = 0
-                    continue
-                client.unanswered_looks += 1
-                if client.unanswered_looks >= _UNANSWERED_LOOKS and client.client_id in self._clients:
-                    self.leave(client)
-                    self.vanished_clients += 1
-                    log.info("client_vanished", client_id=client.client_id, silent_s=round(heard.silent_s, 1))
-                    client.transport.abort()
-
-    async def _beat_forever(self) -> None:
-        """One slot of the wheel at a time. Each client has a ping and, half the heartbeat time later, a heartbeat (or
-        another ping, if it does not want that): whoever vanished is noticed only when something is sent."""
-        pause_s = self.heartbeat_s / len(self._wheel) / 2
-        for tick in itertools.count():
-            await asyncio.sleep(pause_s)
-            slot = tick % len(self._wheel)
-            if (tick // len(self._wheel)) % 2:
-                beaten = list(self._wheel[slot])
-                await self._beat(beaten)
-                self._ping([client for client in beaten if not client.topics.matches("heartbeat")])
-            else:
-                self._ping(list(self._wheel[slot]))
-
-    def _ping(self, clients: Iterable[Subscriber]) -> None:
-        for client in clients:
-            if client.client_id in self._clients and not client.behind and not client.transport.is_closing():
-                self._write(client, client.wire.ping)
-
-    async def _beat(self, clients: Sequence[Subscriber]) -> None:
-        mirror = self._mirror
-        json = replies.heartbeat(
-            server_time_s=mirror.now_s(),
-            epoch=mirror.journal.epoch,
-            seq=mirror.journal.head,
-            bridge_connected=mirror.connected,
-            freshness_s=mirror.ages_s(),
-        )
-        await self._broadcast("heartbeat", json, clients)
+    def _vanish(self, client: Subscriber) -> None:
+        self.leave(client)
+        self.vanished_clients += 1
+        client.transport.abort()
 
     async def _broadcast(self, type: str, json: bytes, clients: Sequence[Subscriber]) -> None:
         """A message of the gateway's own to all who want it and are not behind: it is told now or not at all."""
@@ -531,22 +399,5 @@ class Hub:
             self._write(client, data)
 
 
-def _received_bytes(client: Subscriber) -> int:
-    heard = acknowledged(client.transport)
-    return 0 if heard is None else heard.received_bytes
-
-
 def _lost(answer: Replay[Encoded] | Gap[Encoded]) -> int:
     return answer.lost if isinstance(answer, Gap) else 0
-
-
-class _Batch:
-    """Bytes for every client that stands at the same cursor with the same topics."""
-
-    __slots__ = ("data", "lost", "superseded", "through_seq")
-
-    def __init__(self, data: bytes, through_seq: int, superseded: int, lost: int) -> None:
-        self.data = data
-        self.through_seq = through_seq
-        self.superseded = superseded
-        self.lost = lost
