@@ -12,9 +12,11 @@ __all__ = ["CHANNEL_OPTIONS", "SERVER_OPTIONS", "bind"]
 
 
 # Without so_reuseport 0 two servers share a port silently; without bdp_probe 0 a reader that stopped lets the server
-# write 4.5 MB before it notices; pings more often than every 10 s are a misbehaving client.
+# write 4.5 MB before it notices; pings more often than every 10 s are a misbehaving client. Channelz, which nobody asks,
+# remembers connections that are gone.
 SERVER_OPTIONS: list[tuple[str, int]] = [
     ("grpc.so_reuseport", 0),
+    ("grpc.enable_channelz", 0),
     ("grpc.http2.bdp_probe", 0),
     ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
     ("grpc.max_concurrent_streams", 100),
@@ -30,6 +32,7 @@ SERVER_OPTIONS: list[tuple[str, int]] = [
 # the wait for the next probe (1 s) add up, and a peer that returns is to be fresh within 2 s.
 CHANNEL_OPTIONS: list[tuple[str, int]] = [
     ("grpc.enable_http_proxy", 0),
+    ("grpc.enable_channelz", 0),
     ("grpc.http2.bdp_probe", 0),
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 5_000),

@@ -25,7 +25,7 @@ def is_pattern(text: str) -> bool:
 class Topics:
     """An immutable set of types and patterns. Equal sets are equal and hash alike, so they can share work."""
 
-    __slots__ = ("_everything", "_exact", "_known", "_prefixes", "patterns", "within")
+    __slots__ = ("__weakref__", "_everything", "_exact", "_known", "_prefixes", "patterns", "within")
 
     def __init__(self, patterns: Iterable[str], *, within: "Topics | None" = None) -> None:
         """`within`: whatever the patterns say, nothing that this does not match. None: no such bound.

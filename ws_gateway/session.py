@@ -1,9 +1,9 @@
 """One WebSocket connection: its handshake, what the browser asks, and its end."""
 
 import asyncio
-import functools
 import secrets
 import time
+import weakref
 from typing import Literal
 
 import structlog
@@ -52,14 +52,22 @@ _MAX_UNSENT_BYTES = 64 << 10
 """A client that does not read its answers is not listened to either, until it does."""
 
 
-@functools.lru_cache(maxsize=1024)
+_shared_topics: weakref.WeakValueDictionary[tuple[frozenset[str], Topics], Topics] = weakref.WeakValueDictionary()
+"""As long as anybody wants them."""
+
+
 def topics_of(patterns: frozenset[str], within: Topics = EVERYTHING) -> Topics:
     """What a client wants, as far as it may see it. Clients that want and may the same share one object, and with it
     the batches made for it. A type by itself that it may not see is left out of its subscriptions."""
-    if within == EVERYTHING:
-        return Topics(patterns)
-    bound = Topics(within.patterns | _OWN_TYPES)
-    return Topics([name for name in patterns if name.endswith("*") or bound.matches(name)], within=bound)
+    topics = _shared_topics.get((patterns, within))
+    if topics is None:
+        if within == EVERYTHING:
+            topics = Topics(patterns)
+        else:
+            bound = Topics(within.patterns | _OWN_TYPES)
+            topics = Topics([name for name in patterns if name.endswith("*") or bound.matches(name)], within=bound)
+        _shared_topics[patterns, within] = topics
+    return topics
 
 
 class Sessions:

@@ -38,6 +38,8 @@ _FIRST = 0x0A
 """Tag of field 1, with a length: an entry, a name, an element of a list."""
 _NULL, _NUMBER, _TEXT, _BOOL, _OBJECT, _LIST = 0x08, 0x11, 0x1A, 0x20, 0x2A, 0x32
 """Tags of the kinds of a google.protobuf.Value, fields 1 to 6."""
+_NUMBER_LENGTH = 9
+"""Of a Value that is a number: its tag and eight bytes."""
 _read_double = struct.Struct("<d").unpack_from
 
 
@@ -205,21 +207,34 @@ class Translator:
         if depth == 0:
             self.too_deep_count += 1
             return None
-        result = {}
+        result: dict[str, Json] = {}
         while at < end and data[at] == _FIRST:
-            stop, at = data[at + 1], at + 2
-            if stop > 127:
-                stop, at = _varint(data, at - 1)
-            stop += at
-            name = ""
-            if data[at] == _FIRST:
-                length, at = data[at + 1], at + 2
-                if length > 127:
-                    length, at = _varint(data, at - 1)
+            length = data[at + 1]
+            if length < 128:  # so are the lengths of what is in it
+                stop = at + 2 + length
+                value = at + 4 + data[at + 3]
+                name = data[at + 4 : value].decode()
+                value += 2
+            else:
+                length, at = _varint(data, at + 1)
+                stop = at + length
+                length, at = _varint(data, at + 1)
                 name = data[at : at + length].decode()
-                at += length
-            at = at + 2 if data[at + 1] < 128 else _varint(data, at + 1)[1]
-            result[name] = self._any(data, at, depth) if at < stop else None
+                _, value = _varint(data, at + length + 1)
+            if value == stop:
+                result[name] = None
+            elif (kind := data[value]) == _NUMBER:
+                number = _read_double(data, value + 1)[0]
+                if number % 1 == 0 and -_EXACT_INTEGER <= number <= _EXACT_INTEGER:
+                    result[name] = int(number)
+                else:
+                    result[name] = number if number - number == 0.0 else None
+            elif kind == _TEXT and data[value + 1] < 128:
+                result[name] = data[value + 2 : value + 2 + data[value + 1]].decode()
+            elif kind == _BOOL:
+                result[name] = data[value + 1] != 0
+            else:
+                result[name] = self._any(data, value, depth)
             at = stop
         return result
 
@@ -228,37 +243,38 @@ class Translator:
         if depth == 0:
             self.too_deep_count += 1
             return None
-        result = []
+        result: list[Json] = []
         while at < end and data[at] == _FIRST:
-            stop, at = data[at + 1], at + 2
-            if stop > 127:
-                stop, at = _varint(data, at - 1)
-            stop += at
-            result.append(self._any(data, at, depth) if at < stop else None)
-            at = stop
+            length, at = data[at + 1], at + 2
+            if length > 127:
+                length, at = _varint(data, at - 1)
+            if length == _NUMBER_LENGTH and data[at] == _NUMBER:  # most lists are of numbers
+                number = _read_double(data, at + 1)[0]
+                if number % 1 == 0 and -_EXACT_INTEGER <= number <= _EXACT_INTEGER:
+                    result.append(int(number))
+                else:
+                    result.append(number if number - number == 0.0 else None)
+            else:
+                result.append(self._any(data, at, depth) if length else None)
+            at += length
         return result
 
     def _any(self, data: bytes, at: int, depth: int) -> Any:
         """Value: its first field is the one of its kinds that is set; `depth` is what its parent had."""
         kind = data[at]
-        if kind == _TEXT:
-            length, at = data[at + 1], at + 2
-            if length > 127:
-                length, at = _varint(data, at - 1)
-            return data[at : at + length].decode()
         if kind == _NUMBER:
-            (number,) = _read_double(data, at + 1)
-            if number.is_integer():
-                return int(number) if -_EXACT_INTEGER <= number <= _EXACT_INTEGER else number
+            number = _read_double(data, at + 1)[0]
+            if number % 1 == 0 and -_EXACT_INTEGER <= number <= _EXACT_INTEGER:
+                return int(number)
             return number if number - number == 0.0 else None
         if kind == _BOOL:
             return data[at + 1] != 0
-        if kind == _NULL:
-            return None
-        if kind in (_OBJECT, _LIST):
+        if kind in (_TEXT, _OBJECT, _LIST):
             length, at = data[at + 1], at + 2
             if length > 127:
                 length, at = _varint(data, at - 1)
+            if kind == _TEXT:
+                return data[at : at + length].decode()
             return (self._object if kind == _OBJECT else self._list)(data, at, at + length, depth - 1)
         return None
 

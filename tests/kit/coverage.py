@@ -26,6 +26,9 @@ __all__ = ["gapless", "numbered_label", "published_once", "told_lost", "told_sup
 _Event = tuple[str, int]
 """(epoch, seq)"""
 
+_EVER = 1 << 62
+"""Higher than any number."""
+
 
 @dataclass(frozen=True)
 class _Owed:
@@ -232,7 +235,9 @@ def _told(history: History, start: Position | None) -> Iterator[_Told]:
         if is_notice(message):
             seq = int(data.get("seq", 0))
             after = at.seq if at is not None and at.epoch == step.epoch else seq
-            yield _Told(step.epoch, after, seq, _count(message, "lost"), _count(message, "superseded"))
+            lost = _count(message, "lost")
+            # after a loss the notice leaves the client where it stood: what its counts are of comes yet
+            yield _Told(step.epoch, after, _EVER if lost and after == seq else seq, lost, _count(message, "superseded"))
             resume = data_of({"data": data.get("resume")})
             if resume.get("recovered") is not True or at is None or at.epoch != step.epoch:
                 at = Position(step.epoch, seq)
