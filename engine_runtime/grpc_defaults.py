@@ -12,8 +12,8 @@ __all__ = ["CHANNEL_OPTIONS", "SERVER_OPTIONS", "bind"]
 
 
 # Without so_reuseport 0 two servers share a port silently; without bdp_probe 0 a reader that stopped lets the server
-# write 4.5 MB before it notices; pings more often than every 10 s are a misbehaving client. Channelz, which nobody asks,
-# remembers connections that are gone.
+# write 4.5 MB before it notices; pings more often than every 10 s are a misbehaving client. Channelz, which nobody asks
+# here, remembers connections that are gone.
 SERVER_OPTIONS: list[tuple[str, int]] = [
     ("grpc.so_reuseport", 0),
     ("grpc.enable_channelz", 0),
