@@ -141,4 +141,5 @@ async def test_client_that_comes_back_gets_what_it_missed_or_is_told(
 
         for away_s in aways_s * CLIENTS:
             tasks.create_task(leave_for(away_s))
-        tasks.create_task(leave_the_small_one_for(max(4, aways_s[-1])))
+        for _ in range(CLIENTS):
+            tasks.create_task(leave_the_small_one_for(max(4, aways_s[-1])))
