@@ -35,10 +35,8 @@ _SWEEP_EVENTS = 100_000
 the last million only."""
 _MAX_WRITE_BYTES = 128 << 10
 """One write's worth of the journal for a client that catches up."""
-_HIGH_BYTES = 64 << 10
-"""A client with more than this in its buffer is behind."""
-_LOW_BYTES = 16 << 10
-"""And goes on below this."""
+_LOW_SHARE = 4
+"""A client that is behind goes on when its buffer has fallen to this part of the high-water mark."""
 _TEND_S = 0.05
 """How often clients that are behind are looked at; nothing runs when none is."""
 _ASK_KERNEL_S = 1.0
@@ -60,10 +58,14 @@ class Hub:
         *,
         heartbeat_s: float,
         stall_s: float,
+        high_water_bytes: int = 64 << 10,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`high_water_bytes`: a client with more than this in its buffer is behind."""
         self._mirror = mirror
         self._stall_s = stall_s
+        self._high_bytes = high_water_bytes
+        self._low_bytes = high_water_bytes // _LOW_SHARE
         self._clock = clock
         self.heartbeat_s = heartbeat_s
         self._clients: dict[str, Subscriber] = {}
@@ -198,7 +200,7 @@ class Hub:
     def _flush_slice(self, clients: Sequence[Subscriber]) -> None:
         """Brings these clients up to date. Nearly all of them stand where the one before stood and want the same: for
         them `_deliver` comes down to one write, and is spelled out here: its calls cost a quarter of that write."""
-        view, head = self._mirror.view, self._mirror.journal.head
+        view, head, high_bytes = self._mirror.view, self._mirror.journal.head, self._high_bytes
         cursor, topics, wire = head, EVERYTHING, WEBSOCKET
         data = b""
         size_bytes = 0
@@ -220,7 +222,7 @@ class Hub:
                 writes += 1
                 client.cursor = head
                 client.unlooked_bytes += size_bytes
-                if client.unlooked_bytes >= _HIGH_BYTES:
+                if client.unlooked_bytes >= high_bytes:
                     client.caught_up = not self._has_room(client)
                 continue
             cursor, topics, wire = client.cursor, client.topics, client.wire
@@ -292,13 +294,13 @@ class Hub:
         client.transport.write(data)
         self.delivered_writes += 1
         client.unlooked_bytes += len(data)
-        return client.unlooked_bytes < _HIGH_BYTES or self._has_room(client)
+        return client.unlooked_bytes < self._high_bytes or self._has_room(client)
 
     def _has_room(self, client: Subscriber) -> bool:
         """Looks at the client's buffer. False: it is behind now."""
         client.unlooked_bytes = 0
         buffered = client.transport.get_write_buffer_size()
-        if buffered <= _HIGH_BYTES:
+        if buffered <= self._high_bytes:
             return True
         client.behind = True
         client.buffered_bytes = buffered
@@ -454,7 +456,7 @@ class Hub:
                 if received > client.received_bytes:
                     client.received_bytes = received
                     client.drained_at_s = now_s
-            if buffered <= _LOW_BYTES:
+            if buffered <= self._low_bytes:
                 del self._behind[client.client_id]
                 client.behind = False
                 client.unlooked_bytes = buffered

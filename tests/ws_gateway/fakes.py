@@ -28,7 +28,7 @@ from tests.kit.record import Message, parse
 from tests.kit.waiting import until
 from ws_gateway.http import Pages
 from ws_gateway.hub import Hub
-from ws_gateway.limits import Admission
+from ws_gateway.limits import Admission, ClientLimits
 from ws_gateway.mirror import Mirror, Reason
 from ws_gateway.protocol import DEFAULT_TYPES
 from ws_gateway.session import Sessions, topics_of
@@ -57,6 +57,8 @@ __all__ = [
 ]
 
 P = ParamSpec("P")
+
+LIMITS = ClientLimits()
 
 EPOCH_S = 1_700_000_000.0
 """Unix seconds when the loop's clock is at zero."""
@@ -352,12 +354,12 @@ class Served(Gateway):
         *,
         max_clients: int = 100,
         max_clients_per_address: int = 100,
-        max_message_bytes: int = 65_536,
+        limits: ClientLimits = LIMITS,
         **how: Any,
     ) -> None:
         super().__init__(**how)
         self.admission = Admission(max_clients, max_clients_per_address)
-        self.sessions = Sessions(self.hub, self.admission, max_message_bytes=max_message_bytes)
+        self.sessions = Sessions(self.hub, self.admission, limits=limits)
         self.streams = EventStreams(self.hub, self.admission)
         self.upstream = Upstream("127.0.0.1:1", self.mirror)
         self.transports: list[asyncio.Transport] = []

@@ -17,7 +17,7 @@ from tests.ws_gateway.fakes import ScriptedBridge, batch, log, progress, running
 from ws_gateway.mirror import Mirror
 from ws_gateway.upstream import Upstream, _Broken, _next
 
-QUICK: dict[str, float] = {"backoff_first_s": 0.01, "backoff_max_s": 0.02}
+QUICK: dict[str, Any] = {"backoff_first_s": 0.01, "backoff_max_s": 0.02}
 
 
 @asynccontextmanager
