@@ -115,7 +115,7 @@ def _filled(context: ssl.SSLContext, files: TlsFiles, content: Pems) -> ssl.SSLC
     if content.authority is not None:
         try:
             context.load_verify_locations(cadata=content.authority.decode("ascii"))
-        except (ssl.SSLError, UnicodeDecodeError):
+        except (ssl.SSLError, ValueError):
             raise ValueError(f"no certificate in PEM in {files.authority}") from None
     return context
 

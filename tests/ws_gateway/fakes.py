@@ -21,6 +21,8 @@ from engine_events.v1 import event_service_pb2 as pb
 from engine_events.v1 import event_service_pb2_grpc, events_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from engine_runtime.grpc_defaults import bind
+from engine_runtime.tls import TlsFiles
 from eventlog import Position, Topics
 from tests.kit.messages import free_data
 from tests.kit.rawclient import Opcode, take_frame
@@ -442,11 +444,12 @@ class ScriptedBridge(event_service_pb2_grpc.EventServiceServicer):
 
     @classmethod
     @asynccontextmanager
-    async def open(cls) -> AsyncIterator["ScriptedBridge"]:
+    async def open(cls, listen: str = "127.0.0.1:0", tls: TlsFiles | None = None) -> AsyncIterator["ScriptedBridge"]:
+        """`tls` None: in the clear."""
         bridge = cls()
         server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
         event_service_pb2_grpc.add_EventServiceServicer_to_server(bridge, server)
-        bridge.address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+        bridge.address = f"127.0.0.1:{bind(server, listen, tls)}"
         await server.start()
         try:
             yield bridge
