@@ -86,6 +86,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         app,
         access_log=None,
         keepalive_timeout=settings.headers_s,  # also its only deadline for request headers
+        lingering_time=settings.headers_s,  # for a body, which nobody reads
         shutdown_timeout=1,
         handle_signals=False,
         handler_cancellation=True,  # an event stream learns in no other way that its client is gone

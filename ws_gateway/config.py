@@ -1,15 +1,25 @@
 """The gateway's settings, read once."""
 
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, IPvAnyNetwork, model_validator
+from pydantic import AfterValidator, Field, PlainValidator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from engine_runtime.addresses import check_grpc_url, check_listen, is_encrypted, is_local, unix_path
 from engine_runtime.tls import TlsFiles, check_client, check_server
 
 __all__ = ["Settings"]
+
+
+def _proxy(value: object) -> IPv4Network | IPv6Network | Literal["unix"]:
+    if value == "unix":
+        return "unix"
+    try:
+        return ip_network(str(value))
+    except ValueError:
+        raise ValueError("neither an IP network nor unix") from None
 
 
 class Settings(BaseSettings):
@@ -83,7 +93,7 @@ class Settings(BaseSettings):
     token_in_url: bool = Field(False, description="also take ?token=…, which ends in other programs' logs")
     allowed_origins: list[str] = Field([], description="pages that may connect beside our own: https://dash.example")
     allowed_hosts: list[str] = Field([], description="names of ours beside addresses, localhost, host name and .local")
-    trusted_proxies: list[Literal["unix"] | IPvAnyNetwork] = Field(
+    trusted_proxies: list[Annotated[IPv4Network | IPv6Network | Literal["unix"], PlainValidator(_proxy)]] = Field(
         [], description="proxies whose X-Forwarded-For is believed: networks, or unix for those on the Unix socket"
     )
     insecure: bool = Field(False, description="listen where others can reach it though nobody is asked for credentials")

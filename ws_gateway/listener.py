@@ -12,10 +12,10 @@ __all__ = ["listening", "own_send_buffer_bytes"]
 
 _BACKLOG = 4096
 """Handshakes that may wait: a client whose first packet finds no room tries again only a second later."""
-_UNIX_SHARE = 4
-"""What is written to a Unix socket goes right into the other end's queue, and no acknowledgement tells how far that has
-been read: room is seen only when three quarters of it are free. The smaller it is, the sooner a slow reader is seen to
-read (at 64 KiB only one of more than 3 KB/s would be, within 30 s)."""
+_UNIX_SHARE = 8
+"""On a Unix socket no acknowledgement tells how far the other end has read: it is seen to read only once it has read
+twice SO_SNDBUF (Linux doubles it, and fills it with pieces of half of that). At 8 KiB whoever reads 0.6 KB/s has done
+that before the 30 s are over after which it is cut; at 64 KiB only who reads 4.4 KB/s."""
 
 
 @contextmanager
