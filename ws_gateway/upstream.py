@@ -22,6 +22,7 @@ _FIRST_S = 5.0
 """The first message of a stream comes at once."""
 _SILENCE_S = 15.0
 """And a progress mark every 5 s: keepalive alone does not notice a frozen bridge on a silent stream."""
+_WHY_S = 0.5
 _BACKOFF_FIRST_S, _BACKOFF_MAX_S = 0.2, 5.0
 _STEADY_S = 30.0
 """A stream that stood this long makes the next break a new one."""
@@ -95,6 +96,8 @@ class Upstream:
                 if self.failures == 1:
                     log.warning("bridge_lost", bridge=self._address, reason=broken.reason, error=str(broken))
                 self._mirror.bridge_lost(self.failures, broken.reason)
+                if self.failures == 1 and broken.reason == "rpc_timeout":
+                    await self._say_why(stub)
             position = self._mirror.position
             self._after = events_pb2.Position(epoch=position.epoch, seq=position.seq)
             spent_s = time.monotonic() - began_s
@@ -104,6 +107,14 @@ class Upstream:
             self._backoff_s = min(self._backoff_s * 2, self._backoff_max_s)
             if self._peer.is_renewed:
                 return
+
+    async def _say_why(self, stub: "event_service_pb2_grpc.EventServiceAsyncStub") -> None:
+        """Logs what keeps a connection from coming about: gRPC tells only whoever does not wait for one."""
+        try:
+            await stub.GetBridgeStatus(pb.GetBridgeStatusRequest(), timeout=_WHY_S)
+        except grpc.aio.AioRpcError as error:
+            if error.code() is grpc.StatusCode.UNAVAILABLE:
+                log.warning("bridge_unreachable", bridge=self._address, error=(error.details() or "")[:500])
 
     async def _read(self, stub: "event_service_pb2_grpc.EventServiceAsyncStub", after: events_pb2.Position) -> None:
         """Reads one stream to its end, which is always an exception."""

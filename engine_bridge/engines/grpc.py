@@ -72,6 +72,8 @@ class GrpcEngine:
                 position = response.position if response.HasField("position") else None
                 yield Pushed(response.events, position, response.lost)
         except grpc.aio.AioRpcError as error:
+            if error.code() is grpc.StatusCode.UNAVAILABLE:
+                await self._renew()
             raise _engine_error(error) from None
         finally:
             call.cancel()
@@ -100,7 +102,7 @@ class GrpcEngine:
         self._health: Any = health_pb2_grpc.HealthStub(self._channel)  # its type stubs leave the methods out
 
     async def _renew(self) -> None:
-        """The engine cannot be reached: if that is for old certificates, there are new ones from now on."""
+        """The connection is gone, or none comes about: the next one has the certificates that there are now."""
         if self._peer.is_renewed:
             log.info("engine_channel_renewed", reason="the certificates have changed")
             before = self._channel

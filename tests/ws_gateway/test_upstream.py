@@ -355,6 +355,19 @@ async def test_stream_stays_when_the_certificate_is_exchanged_and_resumes_with_t
             assert bridge.asked == [".0", "e1.2"]
 
 
+async def test_reason_why_a_bridge_is_not_reached_is_logged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Certificates that do not fit are found by nobody who is told that nothing came for 5 s."""
+    authority = Authority(tmp_path)
+    async with (
+        ScriptedBridge.open(tls=authority.server(authority.issue("server"))) as bridge,
+        reading(bridge, tls=Authority(tmp_path, "other").client(), first_s=0.3) as (upstream, _),
+    ):
+        await several_failures(upstream)
+    lines = [line for line in capsys.readouterr().out.splitlines() if "bridge_unreachable" in line]
+    assert len(lines) == 1
+    assert "CERTIFICATE_VERIFY_FAILED" in lines[0]
+
+
 async def test_bridge_on_a_unix_socket_is_read(tmp_path: Path) -> None:
     async with ScriptedBridge.open(f"unix:{tmp_path}/bridge.sock") as bridge:
         bridge.tell(subscribed("e1", 0))

@@ -2,6 +2,7 @@
 
 import asyncio
 import ssl
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from engine_bridge import engines
-from engine_bridge.engines import Engine
+from engine_bridge.engines import Engine, Pushed
 from engine_bridge.engines.grpc import GrpcEngine
 from engine_bridge.engines.jsonrpc import JsonRpcEngine
 from engine_bridge.errors import Unreachable
@@ -133,6 +134,31 @@ async def test_live_connection_stays_when_the_certificate_is_exchanged(authority
         assert server.watchers == 1
         await stream.aclose()  # type: ignore[attr-defined]  # every adapter's watch is an async generator
         await engine.close()
+
+
+async def _drained(stream: AsyncIterator[Pushed]) -> None:
+    async for _ in stream:
+        pass
+
+
+async def test_stream_that_broke_is_opened_anew_with_the_certificate_that_there_is_now(
+    authority: Authority, pair: Pair
+) -> None:
+    """Also if the one before would still do: whoever exchanged an authority wants the old one gone."""
+    server = ScriptedEngine(credentials=authority.server_credentials(authority.issue("server")))
+    await server.start()
+    engine = GrpcEngine(server.address, authority.client(pair))
+    stream = engine.watch(None)
+    await anext(stream)
+    channel = engine._channel
+    authority.write(pair)
+    began_s = time.monotonic()
+    await until(lambda: time.monotonic() - began_s > 1.1, within_s=5, what="time for a look")
+    await server.stop()
+    with pytest.raises(Unreachable):
+        await _drained(stream)
+    assert engine._channel is not channel
+    await engine.close()
 
 
 async def test_files_that_cannot_be_used_are_one_clear_error(authority: Authority, pair: Pair) -> None:
