@@ -9,7 +9,7 @@ from pathlib import Path
 
 from engine_runtime.process import StartupError
 
-__all__ = ["claimed", "release"]
+__all__ = ["claimed", "identity", "release"]
 
 _UMASK = 0o117
 """Mode 0660: whoever is in the program's group may connect (a proxy, say), others may not."""
@@ -27,10 +27,16 @@ def claimed(path: Path) -> Iterator[None]:
         os.umask(before)
 
 
-def release(path: Path, inode: int) -> None:
-    """Removes the file at the end, unless another program has put its own there. `inode`: of the file when bound."""
+def identity(path: Path) -> tuple[int, int]:
+    """Tells a socket's file from another that takes its place later; the number alone is soon given out again."""
+    status = path.lstat()
+    return (status.st_ino, status.st_mtime_ns)
+
+
+def release(path: Path, bound: tuple[int, int]) -> None:
+    """Removes the file at the end, unless another program has put its own there. `bound`: its identity when bound."""
     try:
-        if path.lstat().st_ino == inode:
+        if identity(path) == bound:
             path.unlink()
     except OSError:
         pass  # it is gone, or so is the right to remove it: the next start finds out

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from engine_runtime.addresses import split_address, unix_path
 from engine_runtime.process import StartupError
-from engine_runtime.unix_sockets import claimed, release
+from engine_runtime.unix_sockets import claimed, identity, release
 
 __all__ = ["listening", "own_send_buffer_bytes"]
 
@@ -30,11 +30,11 @@ def listening(address: str, send_buffer_bytes: int) -> Iterator[socket.socket]:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
         with claimed(path):
             _bind(listener, str(path), address)
-        inode = path.lstat().st_ino
+            bound = identity(path)
         try:
             yield listener
         finally:
-            release(path, inode)
+            release(path, bound)
 
 
 def own_send_buffer_bytes(address: str, send_buffer_bytes: int) -> int | None:

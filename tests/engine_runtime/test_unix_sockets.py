@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from engine_runtime.process import StartupError
-from engine_runtime.unix_sockets import claimed, release
+from engine_runtime.unix_sockets import claimed, identity, release
 
 
 @pytest.fixture
@@ -80,12 +80,22 @@ def test_folder_that_is_none_is_one_clear_error(tmp_path: Path) -> None:
 
 def test_file_is_removed_at_the_end_unless_it_is_anothers(path: Path) -> None:
     with bound(path):
-        mine = path.stat().st_ino
-        other = path.with_name("b.sock")
-        with bound(other):
-            other.replace(path)
+        mine = identity(path)
+        path.unlink()
+        with bound(path):  # which may well be given the same number
             release(path, mine)
             assert path.exists()
-            release(path, path.stat().st_ino)
+            release(path, identity(path))
             assert not path.exists()
     release(path, mine)
+
+
+def test_use_does_not_change_who_it_is(path: Path) -> None:
+    with bound(path) as listener, socket.socket(socket.AF_UNIX) as client:
+        before = identity(path)
+        client.connect(str(path))
+        accepted, _ = listener.accept()
+        with accepted:
+            client.sendall(b"x")
+            path.chmod(0o600)
+            assert identity(path) == before

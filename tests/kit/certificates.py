@@ -40,7 +40,7 @@ class Authority:
     def write(self, pair: Pair, identity: str = "127.0.0.1") -> None:
         """Puts a new certificate of ours into files that are there already."""
         certificate = self._authority.issue_cert(identity)
-        # both at once, as far as whoever reads them can tell: the key is replaced before anybody looks for it
+        # whoever looks in between finds a key that does not fit, and looks again
         _replace(pair.key, certificate.private_key_pem.bytes())
         _replace(pair.cert, b"".join(pem.bytes() for pem in certificate.cert_chain_pems))
 
