@@ -41,7 +41,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         secrets.token_hex(6), max_log_events=settings.history_events, max_bytes=settings.history_bytes
     )
     feed = Feed(journal)
-    engine = engines.connect(settings.engine)
+    engine = engines.connect(settings.engine, settings.engine_files)
     breaker = BreakerSettings(settings.breaker_failures, settings.breaker_reset_s, settings.breaker_reset_max_s)
     polled = [Source(topic, _ERROR_CODES[topic], feed, breaker) for topic in engine.topics]
     watched = [Source("notification", "RPC_DISCONNECT", feed, breaker)] if engine.pushes else []
@@ -62,7 +62,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     reflection.enable_server_reflection(
         [_SERVICE, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME], server
     )
-    bind(server, settings.listen)
+    bind(server, settings.listen, settings.server_files)
     for name in ("", _SERVICE, "engine"):
         health.set(name, True)
 

@@ -1,1 +1,1 @@
-"""How each of the three programs starts, logs, binds and stops. Knows nothing of events."""
+"""How each of the three programs starts, logs, listens, reaches its peer and stops. Knows nothing of events."""

@@ -1,12 +1,14 @@
-"""The gRPC options that every server and channel of ours has, and binding a port with a clear error."""
+"""The gRPC options that every server and channel of ours has, and listening with a clear error."""
 
 import socket
 
 import grpc
 import grpc.aio
 
+from engine_runtime.addresses import split_address, unix_path
 from engine_runtime.process import StartupError
-from engine_runtime.settings import split_address
+from engine_runtime.tls import Pems, TlsFiles, pems
+from engine_runtime.unix_sockets import claimed
 
 __all__ = ["CHANNEL_OPTIONS", "SERVER_OPTIONS", "bind"]
 
@@ -44,17 +46,60 @@ CHANNEL_OPTIONS: list[tuple[str, int]] = [
 ]
 
 
-def bind(server: grpc.aio.Server, address: str) -> int:
-    """Listens on `HOST:PORT` in the clear; gives the port (useful when PORT is 0). StartupError: not available."""
+def bind(server: grpc.aio.Server, address: str, tls: TlsFiles | None = None) -> int:
+    """Listens on `HOST:PORT` or `unix:PATH`; gives the port (useful when PORT is 0). `tls` None, or without a
+    certificate: in the clear; otherwise each new connection is shown what is in the files then. StartupError: not
+    available, or the files cannot be used."""
+    tls = None if tls is None or tls.certificate is None else tls
+    path = unix_path(address)
+    if path is not None:
+        with claimed(path):
+            return _add_port(server, address, None, f"cannot listen on {address}: the folder is not there or not ours")
+    taken = f"cannot listen on {address}: the port is in use or the address is not this machine's"
+    credentials = None if tls is None else _credentials(tls)
     if not _is_free(address):
-        raise _not_available(address)
+        raise StartupError(taken)
+    return _add_port(
+        server, address, credentials, taken if tls is None else f"{taken}, or gRPC refuses the certificate"
+    )
+
+
+def _add_port(server: grpc.aio.Server, address: str, credentials: grpc.ServerCredentials | None, otherwise: str) -> int:
     try:
-        port = server.add_insecure_port(address)
+        if credentials is None:
+            port = server.add_insecure_port(address)
+        else:
+            port = server.add_secure_port(address, credentials)
     except RuntimeError:
         port = 0
     if port == 0:
-        raise _not_available(address)
+        raise StartupError(otherwise)
     return port
+
+
+def _credentials(tls: TlsFiles) -> grpc.ServerCredentials:
+    files = pems(tls)
+    given = files.value()
+
+    def fetch() -> grpc.ServerCertificateConfiguration | None:
+        """Asked by a thread of gRPC's before each handshake; None: no change."""
+        nonlocal given
+        now = files.value()
+        if now is given:
+            return None
+        given = now
+        return _configuration(now)
+
+    return grpc.dynamic_ssl_server_credentials(
+        _configuration(given),
+        fetch,  # type: ignore[arg-type]  # its type stubs leave None out
+        require_client_authentication=tls.authority is not None,
+    )
+
+
+def _configuration(content: Pems) -> grpc.ServerCertificateConfiguration:
+    pair = (content.key or b"", content.certificate or b"")  # a server has both
+    return grpc.ssl_server_certificate_configuration([pair], content.authority)
 
 
 def _is_free(address: str) -> bool:
@@ -76,7 +121,3 @@ def _can_bind(family: int, place: tuple[str, int] | tuple[str, int, int, int] | 
     except OSError:
         return False
     return True
-
-
-def _not_available(address: str) -> StartupError:
-    return StartupError(f"cannot listen on {address}: the port is in use or the address is not this machine's")

@@ -1,8 +1,6 @@
 """Settings from the environment and the command line, read once; a bad one is one clear line and exit status 2."""
 
 import argparse
-import ipaddress
-import re
 import sys
 from collections.abc import Sequence
 from typing import Any, TypeVar
@@ -10,38 +8,9 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings, CliSettingsSource, SettingsError
 
-__all__ = ["check_address", "is_loopback", "load", "split_address"]
+__all__ = ["load"]
 
 _S = TypeVar("_S", bound=BaseSettings)
-
-_ADDRESS = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):(?P<port>[0-9]{1,5})")
-
-
-def split_address(address: str) -> tuple[str, int]:
-    """`HOST:PORT` or `[IPV6]:PORT` as (host without brackets, port). ValueError says what is wrong with it."""
-    match = _ADDRESS.fullmatch(address)
-    if match is None:
-        raise ValueError(f"{address!r} is not HOST:PORT")
-    port = int(match["port"])
-    if port > 65535:
-        raise ValueError(f"port {port} is above 65535")
-    return match["host"].strip("[]"), port
-
-
-def is_loopback(host: str) -> bool:
-    """Whether an address to listen on can be reached from this machine only."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def check_address(address: str) -> str:
-    """The address itself, if it is HOST:PORT; for pydantic's AfterValidator."""
-    split_address(address)
-    return address
 
 
 def load(settings: type[_S], program: str, argv: Sequence[str] | None = None) -> _S:

@@ -100,7 +100,7 @@ class _Engine:
 
     async def serve(self, stop: asyncio.Event, listening: Callable[[int], None]) -> None:
         server = grpc.aio.server(options=SERVER_OPTIONS)
-        port = bind(server, self._settings.listen)
+        port = bind(server, self._settings.listen, self._settings.server_files)
         healthy = await self._add_services(server)
         self._jobs.restore(await self._threads.run("recover", partial(_recover, self._root)))
         async with asyncio.TaskGroup() as tasks:

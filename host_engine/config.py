@@ -1,12 +1,13 @@
 """The engine's settings, read once in `__main__` and handed down as the few values that each part needs."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from engine_runtime.settings import check_address, is_loopback, split_address
+from engine_runtime.addresses import check_listen, is_local, unix_path
+from engine_runtime.tls import TlsFiles, check_server
 
 __all__ = ["Settings"]
 
@@ -20,8 +21,16 @@ class Settings(BaseSettings):
         default=False,
         description="allow LISTEN to be an address that other machines can reach, without credentials",
     )
-    listen: Annotated[str, AfterValidator(check_address)] = Field(
-        default="127.0.0.1:50052", description="HOST:PORT to serve gRPC on; port 0 picks a free one"
+    listen: Annotated[str, AfterValidator(check_listen)] = Field(
+        default="127.0.0.1:50052", description="HOST:PORT or unix:PATH to serve gRPC on; port 0 picks a free one"
+    )
+    tls_cert: Path | None = Field(
+        default=None, description="PEM file with our certificate chain; with it, LISTEN speaks TLS only"
+    )
+    tls_key: Path | None = Field(default=None, description="PEM file with its private key")
+    tls_client_ca: Path | None = Field(
+        default=None,
+        description="PEM file of authorities; with it, clients must show a certificate that one of them signed",
     )
     root: Path = Field(
         default=Path("engine-files"),
@@ -46,12 +55,21 @@ class Settings(BaseSettings):
         default="info", description="the least that is logged"
     )
 
-    @field_validator("listen")
-    @classmethod
-    def _reachable_only_on_purpose(cls, listen: str, info: ValidationInfo) -> str:
-        if not info.data.get("insecure") and not is_loopback(split_address(listen)[0]):
+    @model_validator(mode="after")
+    def _reachable_only_on_purpose(self) -> Self:
+        if not (self.insecure or self.tls_client_ca is not None or is_local(self.listen)):
             raise ValueError(
-                "other machines could reach this address and the engine asks nobody who they are; "
-                "set HOST_ENGINE_INSECURE=true (--insecure) if that is meant"
+                f"HOST_ENGINE_LISTEN={self.listen}: others can reach this address and nobody is asked who they are; "
+                "set HOST_ENGINE_TLS_CERT, _KEY and _CLIENT_CA, or HOST_ENGINE_INSECURE=true if that is meant"
             )
-        return listen
+        return self
+
+    @model_validator(mode="after")
+    def _certificates_go_together(self) -> Self:
+        check_server("HOST_ENGINE", listen_is_unix=unix_path(self.listen) is not None, files=self.server_files)
+        return self
+
+    @property
+    def server_files(self) -> TlsFiles:
+        """For LISTEN. No certificate: in the clear."""
+        return TlsFiles(self.tls_cert, self.tls_key, self.tls_client_ca)

@@ -19,7 +19,10 @@ LAYERS = ("__main__", "app", "shell", "adapter", "pure", "words")
 
 PLACES: Mapping[str, Mapping[str, str]] = {
     "eventlog": {"pure": "eventlog journal", "words": "position topics"},
-    "engine_runtime": {"adapter": "engine_runtime grpc_defaults logs", "words": "process settings"},
+    "engine_runtime": {
+        "adapter": "engine_runtime grpc_defaults logs peer reloaded tls unix_sockets",
+        "words": "addresses process settings",
+    },
     "host_engine": {
         "__main__": "__main__",
         "app": "app",
@@ -40,7 +43,7 @@ PLACES: Mapping[str, Mapping[str, str]] = {
     "ws_gateway": {
         "__main__": "__main__",
         "app": "app",
-        "shell": "access door gate http session sse upstream",
+        "shell": "access door gate http listener session sse upstream",
         "adapter": "batches behind credentials encode garbage hub kernel mirror pulse subscriber wire",
         "pure": "limits origin protocol replies translate",
         "words": "ws_gateway config errors",
@@ -58,6 +61,7 @@ LIBRARIES: Mapping[str, set[str]] = {
     "google": {"*"},
     "grpc": {
         "engine_runtime.grpc_defaults",
+        "engine_runtime.peer",
         "engine_bridge.app",
         "engine_bridge.engines.grpc",
         "engine_bridge.health",

@@ -3,15 +3,15 @@
 import asyncio
 import logging
 import socket
-import ssl
 from typing import cast
 
 import structlog
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from engine_runtime.addresses import grpc_target, is_encrypted
 from engine_runtime.process import StartupError
-from engine_runtime.settings import split_address
+from engine_runtime.tls import server_contexts
 from ws_gateway.access import Access
 from ws_gateway.config import Settings
 from ws_gateway.credentials import Credentials, JwtRules
@@ -21,9 +21,11 @@ from ws_gateway.garbage import collect_forever
 from ws_gateway.gate import Gate
 from ws_gateway.http import Pages
 from ws_gateway.hub import Hub
-from ws_gateway.limits import Admission
+from ws_gateway.limits import Admission, ClientLimits
+from ws_gateway.listener import listening, own_send_buffer_bytes
 from ws_gateway.mirror import Mirror
 from ws_gateway.origin import Hosts, Origins
+from ws_gateway.protocol import Limits
 from ws_gateway.session import Sessions
 from ws_gateway.sse import EventStreams
 from ws_gateway.upstream import Upstream
@@ -32,12 +34,6 @@ __all__ = ["serve"]
 
 log = structlog.get_logger()
 
-_SEND_BUFFER_BYTES = 64 << 10
-"""A client that stops reading would otherwise swallow some 3 MB in the kernel before anybody noticed."""
-_HEADERS_S = 10
-"""aiohttp's keep-alive time-out is also its only deadline for request headers."""
-_BACKLOG = 4096
-"""Handshakes that may wait: a client whose first packet finds no room tries again only a second later."""
 _CLOSE_WITHIN_S = 2.0
 _REACH_WITHIN_S = 2.0
 """Clients of a gateway that just started wait this long until it has reached its bridge; then it serves without one."""
@@ -56,12 +52,20 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     # it warns of subprotocols that it does not know, with the tokens in them
     logging.getLogger("aiohttp.websocket").setLevel(logging.ERROR)
     mirror = Mirror(max_log_events=settings.history_events, max_bytes=settings.history_bytes)
-    hub = Hub(mirror, heartbeat_s=settings.heartbeat_s, stall_s=settings.stall_s)
-    upstream = Upstream(settings.bridge.removeprefix("grpc://").removesuffix("/"), mirror)
+    hub = Hub(
+        mirror,
+        heartbeat_s=settings.heartbeat_s,
+        stall_s=settings.stall_s,
+        high_water_bytes=settings.high_water_bytes,
+    )
+    upstream = Upstream(
+        grpc_target(settings.bridge), mirror, tls=settings.bridge_files if is_encrypted(settings.bridge) else None
+    )
     admission = Admission(settings.max_clients, settings.max_clients_per_address)
     access = _access(settings)
-    sessions = Sessions(hub, admission, max_message_bytes=settings.max_message_bytes, access=access)
-    streams = EventStreams(hub, admission, access=access)
+    requests = Limits(depth=settings.max_json_depth, subscriptions=settings.max_subscriptions)
+    sessions = Sessions(hub, admission, limits=_client_limits(settings), request_limits=requests, access=access)
+    streams = EventStreams(hub, admission, request_limits=requests, access=access)
     gate = Gate(
         Hosts(socket.gethostname(), settings.allowed_hosts),
         Origins(settings.allowed_origins),
@@ -70,7 +74,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
 
     app = web.Application(middlewares=[gate.middleware])
     app.on_response_prepare.append(gate.add_headers)
-    app.add_routes(Pages(mirror, hub, upstream, admission, access=access).routes())
+    app.add_routes(Pages(mirror, hub, upstream, admission, request_limits=requests, access=access).routes())
     # a HEAD of an endless stream would be answered with the stream itself
     app.add_routes(
         [
@@ -81,46 +85,66 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     runner = web.AppRunner(
         app,
         access_log=None,
-        keepalive_timeout=_HEADERS_S,
+        keepalive_timeout=settings.headers_s,  # also its only deadline for request headers
+        lingering_time=settings.headers_s,  # for a body, which nobody reads
         shutdown_timeout=1,
         handle_signals=False,
         handler_cancellation=True,  # an event stream learns in no other way that its client is gone
     )
-    tls = _tls(settings)
+    tls = None if settings.tls_cert is None else server_contexts(settings.server_files)
     room = raise_descriptor_limit()
     if room < settings.max_clients:
         log.warning("descriptors_are_fewer_than_clients", clients=room, max_clients=settings.max_clients)
-    listener = _listen(settings.listen)
-    try:
-        await runner.setup()
-        server = cast(web.Server, runner.server)  # it has one once it is set up
-        async with asyncio.TaskGroup() as tasks:
-            workers = [
-                tasks.create_task(upstream.run(), name="upstream"),
-                tasks.create_task(hub.run(), name="hub"),
-                tasks.create_task(collect_forever(lambda: hub.left_clients, lambda: len(hub)), name="garbage"),
-            ]
-            # they are in the listener's queue already; whoever comes back at the first moment can be resumed only from
-            # a copy of the bridge's journal
-            try:
-                async with asyncio.timeout(_REACH_WITHIN_S):
-                    await upstream.reached.wait()
-            except TimeoutError:
-                pass
-            door = tasks.create_task(Door(listener, server, tls).run(), name="door")
-            log.info("listening", address=settings.listen, bridge=settings.bridge)
-            await stop.wait()
-            # no new clients, those who are here are told when to come back, and only then does the rest stop
-            door.cancel()
-            await asyncio.wait([door])
+    with listening(settings.listen, settings.send_buffer_bytes) as listener:
+        try:
+            await runner.setup()
+            server = cast(web.Server, runner.server)  # it has one once it is set up
+            door = Door(
+                listener,
+                server,
+                None if tls is None else tls.value,
+                handshake_s=settings.tls_handshake_s,
+                send_buffer_bytes=own_send_buffer_bytes(settings.listen, settings.send_buffer_bytes),
+            )
+            async with asyncio.TaskGroup() as tasks:
+                workers = [
+                    tasks.create_task(upstream.run(), name="upstream"),
+                    tasks.create_task(hub.run(), name="hub"),
+                    tasks.create_task(collect_forever(lambda: hub.left_clients, lambda: len(hub)), name="garbage"),
+                ]
+                # they are in the listener's queue already; whoever comes back at the first moment can be resumed only
+                # from a copy of the bridge's journal
+                try:
+                    async with asyncio.timeout(_REACH_WITHIN_S):
+                        await upstream.reached.wait()
+                except TimeoutError:
+                    pass
+                taking_in = tasks.create_task(door.run(), name="door")
+                log.info("listening", address=settings.listen, bridge=settings.bridge)
+                await stop.wait()
+                # no new clients, those who are here are told when to come back, and only then does the rest stop
+                taking_in.cancel()
+                await asyncio.wait([taking_in])
+                listener.close()
+                await streams.close_all()
+                await sessions.close_all(_CLOSE_WITHIN_S)
+                for worker in workers:
+                    worker.cancel()
+        finally:
             listener.close()
-            await streams.close_all()
-            await sessions.close_all(_CLOSE_WITHIN_S)
-            for worker in workers:
-                worker.cancel()
-    finally:
-        listener.close()
-        await runner.cleanup()
+            await runner.cleanup()
+
+
+def _client_limits(settings: Settings) -> ClientLimits:
+    return ClientLimits(
+        message_bytes=settings.max_message_bytes,
+        messages_per_s=settings.messages_per_s,
+        messages_burst=settings.messages_burst,
+        bad_messages=settings.max_bad_messages,
+        credentials_s=settings.credentials_s,
+        unsent_bytes=settings.high_water_bytes,
+        close_s=settings.close_s,
+    )
 
 
 def _access(settings: Settings) -> Access:
@@ -138,31 +162,3 @@ def _access(settings: Settings) -> Access:
     except CredentialsFileError as error:
         raise StartupError(str(error)) from None
     return Access(credentials, token_in_url=settings.token_in_url)
-
-
-def _tls(settings: Settings) -> ssl.SSLContext | None:
-    if settings.tls_cert is None or settings.tls_key is None:
-        return None
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    try:
-        context.load_cert_chain(settings.tls_cert, settings.tls_key)
-    except (OSError, ssl.SSLError) as error:
-        raise StartupError(f"cannot use the certificate {settings.tls_cert}: {error}") from None
-    return context
-
-
-def _listen(address: str) -> socket.socket:
-    host, port = split_address(address)
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    # accepted sockets inherit these
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
-    try:
-        listener.bind((host, port))
-        listener.listen(_BACKLOG)
-    except OSError as error:
-        listener.close()
-        raise StartupError(f"cannot listen on {address}: {error.strerror}") from None
-    listener.setblocking(False)
-    return listener

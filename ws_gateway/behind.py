@@ -11,14 +11,12 @@ import structlog
 from ws_gateway.kernel import acknowledged
 from ws_gateway.subscriber import Subscriber
 
-__all__ = ["HIGH_BYTES", "Behind"]
+__all__ = ["Behind"]
 
 log = structlog.get_logger()
 
-HIGH_BYTES = 64 << 10
-"""A client with more than this in its buffer is behind."""
-_LOW_BYTES = 16 << 10
-"""And goes on below this."""
+_LOW_SHARE = 4
+"""One that is behind goes on when its buffer has fallen to this part of the high-water mark."""
 _LOOK_S = 0.05
 """How often they are looked at; nothing runs when there are none."""
 _ASK_KERNEL_S = 1.0
@@ -29,9 +27,12 @@ out of it for half a minute: it waits until a third of its own buffer is free.""
 class Behind:
     """Those of one hub."""
 
-    def __init__(self, *, stall_s: float, clock: Callable[[], float]) -> None:
-        """`stall_s`: who reads nothing for so long has stalled. `clock`: monotonic."""
+    def __init__(self, *, stall_s: float, high_bytes: int, clock: Callable[[], float]) -> None:
+        """`stall_s`: who reads nothing for so long has stalled. `high_bytes`: who has more than this in its buffer
+        is behind. `clock`: monotonic."""
         self.stall_s = stall_s
+        self.high_bytes = high_bytes
+        self._low_bytes = high_bytes // _LOW_SHARE
         self._clock = clock
         self._clients: dict[str, Subscriber] = {}
         self._someone = asyncio.Event()
@@ -46,7 +47,7 @@ class Behind:
         """Looks at a client's buffer. False: it is behind now."""
         client.unlooked_bytes = 0
         buffered = client.transport.get_write_buffer_size()
-        if buffered <= HIGH_BYTES:
+        if buffered <= self.high_bytes:
             return True
         client.behind = True
         client.buffered_bytes = buffered
@@ -74,7 +75,7 @@ class Behind:
         for client in list(self._clients.values()):
             buffered = client.transport.get_write_buffer_size()
             self._note_progress(client, buffered, now_s)
-            if buffered <= _LOW_BYTES:
+            if buffered <= self._low_bytes:
                 del self._clients[client.client_id]
                 client.behind = False
                 client.unlooked_bytes = buffered

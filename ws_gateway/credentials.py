@@ -9,14 +9,15 @@ import hmac
 import json
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 import jwt
 import structlog
 
+from engine_runtime.reloaded import Reloaded, UnusableFileError
 from eventlog import EVERYTHING, Topics, is_pattern
 from ws_gateway.errors import CredentialsFileError
 
@@ -32,7 +33,6 @@ _MAX_TOKEN_CHARS = 4096
 _MIN_SECRET_BYTES = 32
 """For HS256 as many bytes as its hash has (RFC 7518, 3.2)."""
 _LEEWAY_S = 0
-_LOOK_AT_FILE_EVERY_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +73,8 @@ class Credentials:
     ) -> None:
         self._wall_clock = wall_clock
         self._rules = rules
-        self._tokens = _Reloaded(tokens_file, _read_tokens, clock) if tokens_file is not None else None
-        self._keys = _Reloaded(rules.key_file, lambda path: _read_keys(path, rules.algorithm), clock) if rules else None
+        self._tokens = _reloaded(tokens_file, _read_tokens, clock) if tokens_file is not None else None
+        self._keys = _reloaded(rules.key_file, lambda path: _read_keys(path, rules.algorithm), clock) if rules else None
 
     @property
     def required(self) -> bool:
@@ -137,6 +137,19 @@ class _Keys:
         return self._by_id[key_id or ""]
 
 
+def _reloaded(path: Path, read: Callable[[Path], T], clock: Callable[[], float]) -> Reloaded[T]:
+    def read_path() -> T:
+        try:
+            return read(path)
+        except jwt.PyJWTError as error:
+            raise ValueError(str(error)) from None
+
+    try:
+        return Reloaded("credentials", [path], read_path, clock)
+    except UnusableFileError as error:
+        raise CredentialsFileError(str(error)) from None
+
+
 def _read_keys(path: Path, algorithm: str) -> _Keys:
     content = path.read_bytes()
     if path.suffix == ".json":
@@ -171,42 +184,3 @@ def _digest(token: str) -> bytes:
 
 
 _PROCESS_KEY = secrets.token_bytes(32)
-
-
-class _Reloaded(Generic[T]):
-    """What a file says, read again when it has changed; if it cannot be used then, what it said before."""
-
-    def __init__(self, path: Path, read: Callable[[Path], T], clock: Callable[[], float]) -> None:
-        self._path = path
-        self._read = read
-        self._clock = clock
-        self._looked_at_s = clock()
-        self._stamp = self._stat()
-        try:
-            self._value = read(path)
-        except (OSError, ValueError, KeyError, TypeError, jwt.PyJWTError) as error:
-            raise CredentialsFileError(f"cannot use {path}: {error}") from None
-
-    def value(self) -> T:
-        now_s = self._clock()
-        if now_s - self._looked_at_s >= _LOOK_AT_FILE_EVERY_S:
-            self._looked_at_s = now_s
-            stamp = self._stat()
-            if stamp != self._stamp:
-                self._stamp = stamp
-                self._reload()
-        return self._value
-
-    def _reload(self) -> None:
-        try:
-            self._value = self._read(self._path)
-            log.info("credentials_reloaded", file=str(self._path))
-        except (OSError, ValueError, KeyError, TypeError, jwt.PyJWTError) as error:
-            log.error("credentials_not_reloaded", file=str(self._path), error=str(error))
-
-    def _stat(self) -> Sequence[float]:
-        try:
-            status = self._path.stat()
-        except OSError:
-            return ()
-        return (status.st_mtime_ns, status.st_size, status.st_ino)

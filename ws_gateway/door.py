@@ -24,8 +24,6 @@ _RETRY_S = 0.1
 _AT_ONCE = 64
 """Connections taken in before others get their turn."""
 _COMPLAIN_S = 10.0
-_HANDSHAKE_S = 10.0
-"""asyncio would wait a minute for a TLS handshake."""
 
 
 def raise_descriptor_limit() -> int:
@@ -43,12 +41,22 @@ class Door:
     """Where clients come in."""
 
     def __init__(
-        self, listener: socket.socket, protocol: Callable[[], asyncio.Protocol], tls: ssl.SSLContext | None
+        self,
+        listener: socket.socket,
+        protocol: Callable[[], asyncio.Protocol],
+        tls: Callable[[], ssl.SSLContext] | None,
+        *,
+        handshake_s: float = 10.0,
+        send_buffer_bytes: int | None = None,
     ) -> None:
-        """`listener` listens and does not block; it stays the caller's."""
+        """`listener` listens and does not block; it stays the caller's. `tls`: gives the context for the next one who
+        comes; None: no TLS. `handshake_s`: how long its handshake may take; asyncio would wait a minute.
+        `send_buffer_bytes`: SO_SNDBUF of each connection; None: the listener's, which TCP sockets inherit."""
         self._listener = listener
         self._protocol = protocol
         self._tls = tls
+        self._handshake_s = handshake_s
+        self._send_buffer_bytes = send_buffer_bytes
         self._complained_at_s = -_COMPLAIN_S
         self.turned_away = 0
         """Connections closed at once, for want of descriptors."""
@@ -85,11 +93,13 @@ class Door:
 
     async def _take_in(self, connection: socket.socket) -> None:
         try:
+            if self._send_buffer_bytes is not None:
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self._send_buffer_bytes)
             await asyncio.get_running_loop().connect_accepted_socket(
                 self._protocol,
                 connection,
-                ssl=self._tls,
-                ssl_handshake_timeout=None if self._tls is None else _HANDSHAKE_S,
+                ssl=None if self._tls is None else self._tls(),
+                ssl_handshake_timeout=None if self._tls is None else self._handshake_s,
             )
         except OSError as error:  # of ssl too
             log.debug("handshake_failed", error=str(error))

@@ -1,7 +1,9 @@
 """Before any handler: was the request meant for us, may the page that sent it, and who is it from."""
 
 import ipaddress
+import socket
 from collections.abc import Sequence
+from typing import Final, Literal
 
 import structlog
 from aiohttp import web
@@ -9,7 +11,7 @@ from aiohttp.typedefs import Handler, Middleware
 
 from ws_gateway.origin import Hosts, Origins
 
-__all__ = ["ADDRESS", "Gate", "client_address"]
+__all__ = ["ADDRESS", "UNIX", "Gate", "client_address"]
 
 log = structlog.get_logger()
 
@@ -24,13 +26,16 @@ _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
 }
 
-_Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+UNIX: Final = "unix"
+"""The address of whoever comes over a Unix socket, all of them together, and the name by which they are trusted."""
+
+_Proxies = Sequence[ipaddress.IPv4Network | ipaddress.IPv6Network | Literal["unix"]]
 
 
 class Gate:
     """What one gateway lets through."""
 
-    def __init__(self, hosts: Hosts, origins: Origins, trusted_proxies: Sequence[_Network]) -> None:
+    def __init__(self, hosts: Hosts, origins: Origins, trusted_proxies: _Proxies) -> None:
         self._hosts = hosts
         self._origins = origins
         self._trusted_proxies = trusted_proxies
@@ -50,7 +55,7 @@ class Gate:
             if len(origins) > 1 or not self._origins.may(origins[0] if origins else None, hosts[0]):
                 return self._refuse(request, 403, "pages of that origin may not connect\n")
             forwarded = ",".join(request.headers.getall("X-Forwarded-For", []))
-            request[ADDRESS] = client_address(request.remote or "", forwarded, self._trusted_proxies)
+            request[ADDRESS] = client_address(_peer(request), forwarded, self._trusted_proxies)
             return await handler(request)
 
         return middleware
@@ -65,19 +70,19 @@ class Gate:
         log.info(
             "request_refused",
             status=status,
-            address=request.remote,
+            address=_peer(request),
             host=request.headers.get("Host", "")[:200],
             origin=request.headers.get("Origin", "")[:200],
         )
         return web.Response(status=status, text=text, headers={"Connection": "close"})
 
 
-def client_address(peer: str, forwarded: str, trusted: Sequence[_Network]) -> str:
+def client_address(peer: str, forwarded: str, trusted: _Proxies) -> str:
     """Whose request it is: the peer, unless that is a trusted proxy; then the last address in X-Forwarded-For that is
     not one. What stands before that was written by the client and can say anything."""
     address = peer
     hops = [hop.strip() for hop in forwarded.split(",")] if forwarded else []
-    while _is_in(address, trusted) and hops:
+    while _is_trusted(address, trusted) and hops:
         hop = hops.pop()
         try:
             address = str(ipaddress.ip_address(hop))
@@ -86,9 +91,18 @@ def client_address(peer: str, forwarded: str, trusted: Sequence[_Network]) -> st
     return address
 
 
-def _is_in(address: str, networks: Sequence[_Network]) -> bool:
+def _peer(request: web.Request) -> str:
+    connection = None if request.transport is None else request.transport.get_extra_info("socket")
+    if connection is not None and connection.family == socket.AF_UNIX:
+        return UNIX
+    return request.remote or ""
+
+
+def _is_trusted(address: str, proxies: _Proxies) -> bool:
+    if address == UNIX:
+        return UNIX in proxies
     try:
         ip = ipaddress.ip_address(address)
     except ValueError:
         return False
-    return any(ip in network for network in networks)
+    return any(ip in network for network in proxies if network != UNIX)

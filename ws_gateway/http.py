@@ -21,8 +21,16 @@ class Pages:
     """Everything is read from the mirror and the hub; nothing is asked of the bridge."""
 
     def __init__(
-        self, mirror: Mirror, hub: Hub, upstream: Upstream, admission: Admission, *, access: Access = OPEN
+        self,
+        mirror: Mirror,
+        hub: Hub,
+        upstream: Upstream,
+        admission: Admission,
+        *,
+        request_limits: protocol.Limits = protocol.DEFAULT_LIMITS,
+        access: Access = OPEN,
     ) -> None:
+        self._request_limits = request_limits
         self._access = access
         self._mirror = mirror
         self._hub = hub
@@ -57,7 +65,7 @@ class Pages:
     async def snapshot(self, request: web.Request) -> web.Response:
         """The latest of every state, `types` (comma-separated) of them, as `/ws` would send it."""
         grant = require(self._access.of(request))
-        query = protocol.parse_query(request.query)
+        query = protocol.parse_query(request.query, self._request_limits)
         if isinstance(query, protocol.Refusal):
             return _json({"code": query.code, "message": query.message}, status=400)
         topics = Topics(query.types or ("*",), within=grant.topics)

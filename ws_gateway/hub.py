@@ -16,7 +16,7 @@ import structlog
 from eventlog import EVERYTHING, Gap, Position, Replay, Topics
 from ws_gateway import replies
 from ws_gateway.batches import Batch, Batches
-from ws_gateway.behind import HIGH_BYTES, Behind
+from ws_gateway.behind import Behind
 from ws_gateway.encode import Encoded
 from ws_gateway.mirror import Mirror, View
 from ws_gateway.pulse import Pulse
@@ -46,15 +46,17 @@ class Hub:
         *,
         heartbeat_s: float,
         stall_s: float,
+        high_water_bytes: int = 64 << 10,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`high_water_bytes`: a client with more than this in its buffer is behind."""
         self._mirror = mirror
         self._clock = clock
         self.heartbeat_s = heartbeat_s
         self._clients: dict[str, Subscriber] = {}
         self._by_topics: dict[Topics, dict[str, Subscriber]] = {}
         self._batches = Batches(mirror)
-        self._behind = Behind(stall_s=stall_s, clock=clock)
+        self._behind = Behind(stall_s=stall_s, high_bytes=high_water_bytes, clock=clock)
         self._pulse = Pulse(
             mirror,
             heartbeat_s=heartbeat_s,
@@ -181,7 +183,7 @@ class Hub:
     def _flush_slice(self, clients: Sequence[Subscriber]) -> None:
         """Brings these clients up to date. Nearly all of them stand where the one before stood and want the same: for
         them `_deliver` comes down to one write, and is spelled out here: its calls cost a quarter of that write."""
-        view, head = self._mirror.view, self._mirror.journal.head
+        view, head, high_bytes = self._mirror.view, self._mirror.journal.head, self._behind.high_bytes
         cursor, topics, wire = head, EVERYTHING, WEBSOCKET
         data = b""
         size_bytes = 0
@@ -203,7 +205,7 @@ class Hub:
                 writes += 1
                 client.cursor = head
                 client.unlooked_bytes += size_bytes
-                if client.unlooked_bytes >= HIGH_BYTES:
+                if client.unlooked_bytes >= high_bytes:
                     client.caught_up = not self._behind.has_room(client)
                 continue
             cursor, topics, wire = client.cursor, client.topics, client.wire
@@ -249,7 +251,7 @@ class Hub:
         client.transport.write(data)
         self.delivered_writes += 1
         client.unlooked_bytes += len(data)
-        return client.unlooked_bytes < HIGH_BYTES or self._behind.has_room(client)
+        return client.unlooked_bytes < self._behind.high_bytes or self._behind.has_room(client)
 
     def _note_missing(self, client: Subscriber, batch: Batch) -> None:
         if batch.superseded or batch.lost:

@@ -1,9 +1,30 @@
 """How much one client, one address and all together may do. Pure: time is an argument."""
 
 from collections import Counter
+from dataclasses import dataclass
 from enum import Enum, auto
 
-__all__ = ["Admission", "Full", "TokenBucket"]
+__all__ = ["Admission", "ClientLimits", "Full", "TokenBucket"]
+
+
+@dataclass(frozen=True, slots=True)
+class ClientLimits:
+    """How much one WebSocket client may do, and how long it may take."""
+
+    message_bytes: int = 65_536
+    """A command is some hundred bytes, and a token at most 4 KiB."""
+    messages_per_s: float = 20
+    """Over time: a dashboard sends a few in an hour."""
+    messages_burst: int = 100
+    """At once: one that subscribes to each of its parts when it begins."""
+    bad_messages: int = 10
+    """In a row: a program that does not understand the answers."""
+    credentials_s: float = 5
+    """For a token that does not come with the handshake."""
+    unsent_bytes: int = 65_536
+    """A client that does not read its answers is not listened to either, until it does."""
+    close_s: float = 1
+    """For the answer to a close frame, before the connection is cut."""
 
 
 class TokenBucket:

@@ -16,7 +16,7 @@ from ws_gateway.credentials import Grant
 from ws_gateway.door import Door
 from ws_gateway.gate import ADDRESS
 from ws_gateway.hub import Hub
-from ws_gateway.limits import Admission, Full, TokenBucket
+from ws_gateway.limits import Admission, ClientLimits, Full, TokenBucket
 from ws_gateway.subscriber import Subscriber
 from ws_gateway.wire import WEBSOCKET
 
@@ -33,23 +33,16 @@ _CLOSE_REFUSED = 4503
 SUBPROTOCOL = "events.v1"
 """A browser that sends its token as a subprotocol offers this one too, since one of those it offers must be chosen, and
 the token is never echoed."""
-_CREDENTIALS_S = 5.0
-"""A client that has shown no token yet has so long to send one."""
 _EXPIRY_LOOK_S = 30.0
 """The wall clock, which a token's end is on, may be stepped: it is looked at again at least this often."""
 _OWN_TYPES = frozenset(("heartbeat", "connection_error"))
 """What the gateway says of the connection itself; no token needs to list it."""
-_BAD_MESSAGES_IN_A_ROW = 10
-_RATE_PER_S, _BURST = 20, 100
-"""Messages that one client may send: a dashboard sends a few in an hour."""
 _WARNED_MESSAGES = 20
 """So many are answered RATE_LIMITED before the connection is closed."""
 _YIELD_EVERY = 32
 """Messages handled without giving others a turn: tiny ones come faster than the loop would turn by itself."""
-_CLOSE_S = 1.0
 _DRAIN_POLL_S = 0.05
-_MAX_UNSENT_BYTES = 64 << 10
-"""A client that does not read its answers is not listened to either, until it does."""
+_LIMITS = ClientLimits()
 
 
 _shared_topics: weakref.WeakValueDictionary[tuple[frozenset[str], Topics], Topics] = weakref.WeakValueDictionary()
@@ -73,17 +66,26 @@ def topics_of(patterns: frozenset[str], within: Topics = EVERYTHING) -> Topics:
 class Sessions:
     """All WebSocket connections of one gateway."""
 
-    def __init__(self, hub: Hub, admission: Admission, *, max_message_bytes: int, access: Access = OPEN) -> None:
+    def __init__(
+        self,
+        hub: Hub,
+        admission: Admission,
+        *,
+        limits: ClientLimits = _LIMITS,
+        request_limits: protocol.Limits = protocol.DEFAULT_LIMITS,
+        access: Access = OPEN,
+    ) -> None:
         self._hub = hub
         self._access = access
         self._admission = admission
-        self._max_message_bytes = max_message_bytes
+        self._limits = limits
+        self._request_limits = request_limits
         self._open: dict[str, _Session] = {}
         self._stopping = False
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """`GET /ws`."""
-        query = protocol.parse_query(request.query)
+        query = protocol.parse_query(request.query, self._request_limits)
         if isinstance(query, protocol.Refusal):
             raise web.HTTPBadRequest(text=f"{query.code}: {query.message}\n")
         if self._stopping:
@@ -96,8 +98,8 @@ class Sessions:
             # of the memory. max_msg_size is exclusive.
             socket = web.WebSocketResponse(
                 compress=False,
-                timeout=_CLOSE_S,
-                max_msg_size=self._max_message_bytes + 1,
+                timeout=self._limits.close_s,
+                max_msg_size=self._limits.message_bytes + 1,
                 heartbeat=None,
                 protocols=(SUBPROTOCOL,),
             )
@@ -108,7 +110,9 @@ class Sessions:
             transport = request.transport
             if transport is None:
                 return socket
-            session = _Session(socket, transport, self._hub, address, query, self._access, grant)
+            session = _Session(
+                socket, transport, self._hub, address, query, self._access, grant, self._limits, self._request_limits
+            )
             self._open[session.client.client_id] = session
             try:
                 await session.run(query)
@@ -158,6 +162,8 @@ class _Session:
         query: protocol.Query,
         access: Access,
         grant: Grant | Denied,
+        limits: ClientLimits,
+        request_limits: protocol.Limits,
     ) -> None:
         self._socket = socket
         self._hub = hub
@@ -168,7 +174,9 @@ class _Session:
         self._last_word: tuple[int, str] | None = None
         self._bad_in_a_row = 0
         self._over_rate = 0
-        self._bucket = TokenBucket(_RATE_PER_S, _BURST, time.monotonic())
+        self._limits = limits
+        self._request_limits = request_limits
+        self._bucket = TokenBucket(limits.messages_per_s, limits.messages_burst, time.monotonic())
         self.transport = transport
         self.ended = asyncio.Event()
         self.client = Subscriber(
@@ -225,11 +233,13 @@ class _Session:
 
     async def _first_token(self) -> str | None:
         try:
-            async with asyncio.timeout(_CREDENTIALS_S):
+            async with asyncio.timeout(self._limits.credentials_s):
                 message = await self._socket.receive()
         except TimeoutError:
             return None
-        command = protocol.parse(message.data) if message.type is WSMsgType.TEXT else None
+        if message.type is not WSMsgType.TEXT:
+            return None
+        command = protocol.parse(message.data, self._request_limits)
         return command.token if isinstance(command, protocol.Auth) else None
 
     def _take(self, grant: Grant) -> None:
@@ -262,7 +272,7 @@ class _Session:
     async def _close(self, code: int, reason: str) -> None:
         """Says why, waits a moment for the answer, and then ends the connection whatever the client does."""
         try:
-            async with asyncio.timeout(_CLOSE_S):
+            async with asyncio.timeout(self._limits.close_s):
                 await self._socket.close(code=code, message=reason.encode(), drain=False)
         except TimeoutError:
             pass
@@ -274,7 +284,7 @@ class _Session:
 
     async def _handle(self, text: str) -> bool:
         """Answers one message. False: it was the last one."""
-        if self.transport.get_write_buffer_size() > _MAX_UNSENT_BYTES:
+        if self.transport.get_write_buffer_size() > self._limits.unsent_bytes:
             await self._drained()
         if not self._bucket.take(time.monotonic()):
             self._over_rate += 1
@@ -284,7 +294,7 @@ class _Session:
             self._answer(replies.error(protocol.Code.RATE_LIMITED, "too many messages", time.time()))
             return True
         self._over_rate = 0
-        command = protocol.parse(text)
+        command = protocol.parse(text, self._request_limits)
         if isinstance(command, protocol.Subscribe | protocol.Unsubscribe):
             command = self._resubscribe(command) or command
         elif isinstance(command, protocol.Ping):
@@ -296,13 +306,13 @@ class _Session:
             return True
         self._answer(replies.error(command.code, command.message, time.time(), command.id))
         self._bad_in_a_row += 1
-        if self._bad_in_a_row >= _BAD_MESSAGES_IN_A_ROW:
-            self.end(_CLOSE_BAD_MESSAGES, f"{_BAD_MESSAGES_IN_A_ROW} bad messages in a row")
+        if self._bad_in_a_row >= self._limits.bad_messages:
+            self.end(_CLOSE_BAD_MESSAGES, f"{self._bad_in_a_row} bad messages in a row")
             return False
         return True
 
     def _resubscribe(self, command: protocol.Subscribe | protocol.Unsubscribe) -> protocol.Refusal | None:
-        after = protocol.subscriptions_after(self.client.topics.patterns, command)
+        after = protocol.subscriptions_after(self.client.topics.patterns, command, self._request_limits)
         if isinstance(after, protocol.Refusal):
             return after
         grant = self._grant
@@ -339,5 +349,6 @@ class _Session:
 
     async def _drained(self) -> None:
         # the transport's own wake-up is private to aiohttp; a TLS transport that is closing may not be asked for more
-        while not self.transport.is_closing() and self.transport.get_write_buffer_size() > _MAX_UNSENT_BYTES:  # noqa: ASYNC110
+        unsent_bytes = self._limits.unsent_bytes
+        while not self.transport.is_closing() and self.transport.get_write_buffer_size() > unsent_bytes:  # noqa: ASYNC110
             await asyncio.sleep(_DRAIN_POLL_S)

@@ -27,7 +27,15 @@ _LOOK_S = 30.0
 class EventStreams:
     """All event streams of one gateway."""
 
-    def __init__(self, hub: Hub, admission: Admission, *, access: Access = OPEN) -> None:
+    def __init__(
+        self,
+        hub: Hub,
+        admission: Admission,
+        *,
+        request_limits: protocol.Limits = protocol.DEFAULT_LIMITS,
+        access: Access = OPEN,
+    ) -> None:
+        self._request_limits = request_limits
         self._hub = hub
         self._access = access
         self._admission = admission
@@ -37,7 +45,7 @@ class EventStreams:
         """Answers until the client goes. The position comes as Last-Event-ID, or as epoch and seq."""
         if request.version < HttpVersion11:
             raise web.HTTPVersionNotSupported(text="event streams need HTTP/1.1\n")
-        query = protocol.parse_query(request.query)
+        query = protocol.parse_query(request.query, self._request_limits)
         if isinstance(query, protocol.Refusal):
             raise web.HTTPBadRequest(text=f"{query.code}: {query.message}\n")
         last_event_id = request.headers.get("Last-Event-ID")

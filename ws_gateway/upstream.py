@@ -10,7 +10,8 @@ import structlog
 from engine_events.v1 import event_service_pb2 as pb
 from engine_events.v1 import event_service_pb2_grpc, events_pb2
 
-from engine_runtime.grpc_defaults import CHANNEL_OPTIONS
+from engine_runtime.peer import Peer
+from engine_runtime.tls import TlsFiles
 from ws_gateway.mirror import Mirror, Reason
 
 __all__ = ["Upstream"]
@@ -21,6 +22,7 @@ _FIRST_S = 5.0
 """The first message of a stream comes at once."""
 _SILENCE_S = 15.0
 """And a progress mark every 5 s: keepalive alone does not notice a frozen bridge on a silent stream."""
+_WHY_S = 0.5
 _BACKOFF_FIRST_S, _BACKOFF_MAX_S = 0.2, 5.0
 _STEADY_S = 30.0
 """A stream that stood this long makes the next break a new one."""
@@ -48,20 +50,25 @@ class Upstream:
         address: str,
         mirror: Mirror,
         *,
+        tls: TlsFiles | None = None,
         first_s: float = _FIRST_S,
         silence_s: float = _SILENCE_S,
         backoff_first_s: float = _BACKOFF_FIRST_S,
         backoff_max_s: float = _BACKOFF_MAX_S,
         steady_s: float = _STEADY_S,
     ) -> None:
-        """`first_s`, `silence_s`: how long to wait for the first and for any later message. The pauses between attempts
+        """`address`: HOST:PORT or unix:PATH. `tls` None: in the clear. StartupError: its files cannot be used.
+
+        `first_s`, `silence_s`: how long to wait for the first and for any later message. The pauses between attempts
         are random, up to a bound that doubles from `backoff_first_s` to `backoff_max_s`, and begins anew after a stream
         that stood `steady_s`."""
         self._mirror = mirror
         self._address = address
+        self._peer = Peer(address, tls, max_message_bytes=_MAX_MESSAGE_BYTES)
+        self._after = events_pb2.Position()
         self._first_s = first_s
         self._silence_s = silence_s
-        self._backoff_first_s = backoff_first_s
+        self._backoff_s = self._backoff_first_s = backoff_first_s
         self._backoff_max_s = backoff_max_s
         self._steady_s = steady_s
         self.failures = 0
@@ -70,30 +77,44 @@ class Upstream:
 
     async def run(self) -> None:
         """Runs until it is cancelled."""
-        options = [*CHANNEL_OPTIONS, ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES)]
-        backoff_s = self._backoff_first_s
-        async with grpc.aio.insecure_channel(self._address, options=options) as channel:
-            stub = event_service_pb2_grpc.EventServiceStub(channel)
-            after = events_pb2.Position()
-            while True:
-                began_s = time.monotonic()
-                try:
-                    await self._read(stub, after)
-                except _AnotherEpoch:
-                    after = events_pb2.Position()
-                    continue
-                except _Broken as broken:
-                    self.failures += 1
-                    if self.failures == 1:
-                        log.warning("bridge_lost", bridge=self._address, reason=broken.reason, error=str(broken))
-                    self._mirror.bridge_lost(self.failures, broken.reason)
-                position = self._mirror.position
-                after = events_pb2.Position(epoch=position.epoch, seq=position.seq)
-                spent_s = time.monotonic() - began_s
-                if spent_s > self._steady_s:
-                    backoff_s = self._backoff_first_s
-                await asyncio.sleep(max(0.0, random.uniform(0, backoff_s) - spent_s))
-                backoff_s = min(backoff_s * 2, self._backoff_max_s)
+        while True:
+            async with self._peer.connect() as channel:
+                await self._follow(event_service_pb2_grpc.EventServiceStub(channel))
+            log.info("bridge_channel_renewed", bridge=self._address, reason="the certificates have changed")
+
+    async def _follow(self, stub: "event_service_pb2_grpc.EventServiceAsyncStub") -> None:
+        """Reads one stream after another, until one has broken and the next wants other certificates."""
+        while True:
+            began_s = time.monotonic()
+            try:
+                await self._read(stub, self._after)
+            except _AnotherEpoch:
+                self._after = events_pb2.Position()
+                continue
+            except _Broken as broken:
+                self.failures += 1
+                if self.failures == 1:
+                    log.warning("bridge_lost", bridge=self._address, reason=broken.reason, error=str(broken))
+                self._mirror.bridge_lost(self.failures, broken.reason)
+                if self.failures == 1 and broken.reason == "rpc_timeout":
+                    await self._say_why(stub)
+            position = self._mirror.position
+            self._after = events_pb2.Position(epoch=position.epoch, seq=position.seq)
+            spent_s = time.monotonic() - began_s
+            if spent_s > self._steady_s:
+                self._backoff_s = self._backoff_first_s
+            await asyncio.sleep(max(0.0, random.uniform(0, self._backoff_s) - spent_s))
+            self._backoff_s = min(self._backoff_s * 2, self._backoff_max_s)
+            if self._peer.is_renewed:
+                return
+
+    async def _say_why(self, stub: "event_service_pb2_grpc.EventServiceAsyncStub") -> None:
+        """Logs what keeps a connection from coming about: gRPC tells only whoever does not wait for one."""
+        try:
+            await stub.GetBridgeStatus(pb.GetBridgeStatusRequest(), timeout=_WHY_S)
+        except grpc.aio.AioRpcError as error:
+            if error.code() is grpc.StatusCode.UNAVAILABLE:
+                log.warning("bridge_unreachable", bridge=self._address, error=(error.details() or "")[:500])
 
     async def _read(self, stub: "event_service_pb2_grpc.EventServiceAsyncStub", after: events_pb2.Position) -> None:
         """Reads one stream to its end, which is always an exception."""

@@ -1,10 +1,12 @@
 """Engines that implement engine_rpc.v1.EngineService."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
 import grpc
 import grpc.aio
+import structlog
 from engine_events.v1 import events_pb2
 from engine_rpc.v1 import engine_service_pb2, engine_service_pb2_grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -12,9 +14,12 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from engine_bridge.engines.contract import Pushed
 from engine_bridge.errors import BadAnswer, EngineError, MethodMissing, TimedOut, Unreachable
 from engine_bridge.freshness import CURRENT, QUEUE
-from engine_runtime.grpc_defaults import CHANNEL_OPTIONS
+from engine_runtime.peer import Peer
+from engine_runtime.tls import TlsFiles
 
 __all__ = ["GrpcEngine"]
+
+log = structlog.get_logger()
 
 _ERRORS: dict[grpc.StatusCode, type[EngineError]] = {
     grpc.StatusCode.UNIMPLEMENTED: MethodMissing,
@@ -29,16 +34,15 @@ _MAX_ANSWER_BYTES = 3 << 20
 
 
 class GrpcEngine:
-    """One channel to one engine."""
+    """One engine, over one channel at a time."""
 
     topics: Sequence[str] = ("system.status", "storage.update", "agent.status", "compression.update")
     pushes = True
 
-    def __init__(self, address: str) -> None:
-        options = [*CHANNEL_OPTIONS, ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES)]
-        self._channel = grpc.aio.insecure_channel(address, options=options)
-        self._engine = engine_service_pb2_grpc.EngineServiceStub(self._channel)
-        self._health: Any = health_pb2_grpc.HealthStub(self._channel)  # its type stubs leave the methods out
+    def __init__(self, target: str, tls: TlsFiles | None = None) -> None:
+        """`target`: HOST:PORT or unix:PATH. `tls` None: in the clear. StartupError: the files cannot be used."""
+        self._peer = Peer(target, tls, max_message_bytes=_MAX_MESSAGE_BYTES)
+        self._connect()
         self._fetchers: dict[str, Callable[[float], Awaitable[list[events_pb2.Event]]]] = {
             "system.status": self._system,
             "storage.update": self._storage,
@@ -51,6 +55,12 @@ class GrpcEngine:
             return await self._fetchers[topic](timeout_s)
         except grpc.aio.AioRpcError as error:
             raise _engine_error(error) from None
+        except asyncio.CancelledError:
+            # grpc.aio also raises this when the channel was exchanged, and nobody cancelled us
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            raise Unreachable("the connection was made anew") from None
 
     async def watch(self, after: events_pb2.Position | None) -> AsyncIterator[Pushed]:
         call = self._engine.WatchEvents(engine_service_pb2.WatchEventsRequest(after=after))
@@ -62,6 +72,8 @@ class GrpcEngine:
                 position = response.position if response.HasField("position") else None
                 yield Pushed(response.events, position, response.lost)
         except grpc.aio.AioRpcError as error:
+            if error.code() is grpc.StatusCode.UNAVAILABLE:
+                await self._renew()
             raise _engine_error(error) from None
         finally:
             call.cancel()
@@ -71,15 +83,31 @@ class GrpcEngine:
         try:
             answer = await self._health.Check(health_pb2.HealthCheckRequest(), timeout=timeout_s)
         except grpc.aio.AioRpcError as error:
-            return error.code() not in (
+            if error.code() not in (
                 grpc.StatusCode.UNAVAILABLE,
                 grpc.StatusCode.DEADLINE_EXCEEDED,
                 grpc.StatusCode.CANCELLED,
-            )
+            ):
+                return True
+            await self._renew()
+            return False
         return not _is_readable(answer) or bool(answer.status != health_pb2.HealthCheckResponse.NOT_SERVING)
 
     async def close(self) -> None:
         await self._channel.close()
+
+    def _connect(self) -> None:
+        self._channel = self._peer.connect()
+        self._engine = engine_service_pb2_grpc.EngineServiceStub(self._channel)
+        self._health: Any = health_pb2_grpc.HealthStub(self._channel)  # its type stubs leave the methods out
+
+    async def _renew(self) -> None:
+        """The connection is gone, or none comes about: the next one has the certificates that there are now."""
+        if self._peer.is_renewed:
+            log.info("engine_channel_renewed", reason="the certificates have changed")
+            before = self._channel
+            self._connect()
+            await before.close()
 
     async def _system(self, timeout_s: float) -> list[events_pb2.Event]:
         request = engine_service_pb2.GetSystemStatusRequest()

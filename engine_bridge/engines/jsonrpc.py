@@ -12,6 +12,7 @@ from engine_events.v1 import events_pb2
 from engine_bridge.engines import jsonrpc_answers as answers
 from engine_bridge.engines.contract import Pushed
 from engine_bridge.errors import BadAnswer, MethodMissing, TimedOut, Unreachable
+from engine_runtime.tls import TlsFiles, client_contexts
 
 __all__ = ["JsonRpcEngine"]
 
@@ -34,8 +35,10 @@ class JsonRpcEngine:
     topics: Sequence[str] = tuple(_METHODS)
     pushes = False
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, tls: TlsFiles | None = None) -> None:
+        """`tls`: for an https URL. StartupError: the files cannot be used."""
         self._url = url
+        self._contexts = None if tls is None else client_contexts(tls)
         self._ids = itertools.count(1)
         self._session: aiohttp.ClientSession | None = None
 
@@ -74,7 +77,13 @@ class JsonRpcEngine:
         try:
             async with (
                 asyncio.timeout(timeout_s),
-                self._session.post(self._url, json=request, allow_redirects=False) as response,
+                # a connection is taken again only for the context that it was made with
+                self._session.post(
+                    self._url,
+                    json=request,
+                    allow_redirects=False,
+                    ssl=True if self._contexts is None else self._contexts.value(),
+                ) as response,
             ):
                 text = await response.content.read(_MAX_ANSWER_BYTES + 1)
                 while len(text) <= _MAX_ANSWER_BYTES and (more := await response.content.read(_MAX_ANSWER_BYTES)):

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import sysconfig
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,15 @@ __all__ = ["grpcurl"]
 
 
 async def grpcurl(
-    address: str, *words: str | dict[str, Any], fails: bool = False, max_time_s: float | None = None
+    address: str,
+    *words: str | dict[str, Any],
+    flags: Sequence[str] = ("-plaintext",),
+    fails: bool = False,
+    max_time_s: float | None = None,
 ) -> str:
-    """Runs `grpcurl -plaintext ADDRESS …`; a dict becomes `-d`. Its output, both streams. AssertionError: unexpected
-    status."""
-    command = [str(Path(sysconfig.get_path("scripts")) / "grpcurl"), "-plaintext"]
+    """Runs `grpcurl -plaintext ADDRESS …`, or with other `flags`; a dict becomes `-d`. Its output, both streams.
+    AssertionError: unexpected status."""
+    command = [str(Path(sysconfig.get_path("scripts")) / "grpcurl"), *flags]
     for word in words:
         if isinstance(word, dict):
             command += ["-d", json.dumps(word)]

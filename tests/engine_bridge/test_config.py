@@ -32,6 +32,8 @@ def test_variable_is_read_and_a_flag_goes_before_it(monkeypatch: pytest.MonkeyPa
         "grpc://127.0.0.1:50052",
         "grpc://engine.local:1/",
         "grpc://[::1]:50052",
+        "grpcs://engine.local:50052",
+        "unix:/run/engine.sock",
         "http://127.0.0.1:8080/api/v1/rpc",
         "https://engine.local/api/v1/rpc",
         "http://[::1]:8080/",
@@ -51,6 +53,8 @@ def test_engine_of_a_known_kind_is_taken(engine: str) -> None:
         "grpc://127.0.0.1:70000",
         "grpc://user@host:1",
         "grpc://127.0.0.1:1/path",
+        "grpcs://127.0.0.1:1/path",
+        "unix:",
         "http://",
         "http:///path",
         "http://host:99999/",
@@ -118,3 +122,49 @@ def test_settings_do_not_change() -> None:
     settings = read()
     with pytest.raises(ValueError, match="frozen"):
         settings.poll_s = 1  # type: ignore[misc]
+
+
+TLS = ("--tls-cert", "a.pem", "--tls-key", "a.key")
+
+
+@pytest.mark.parametrize("flags", [(), TLS])
+def test_address_that_others_reach_needs_client_certificates_or_a_word(
+    flags: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """TLS alone keeps secrets, and asks nobody who they are."""
+    with pytest.raises(SystemExit) as caught:
+        read("--listen", "0.0.0.0:1", *flags)
+    assert caught.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "set ENGINE_BRIDGE_TLS_CERT, _KEY and _CLIENT_CA, or ENGINE_BRIDGE_INSECURE=true" in line
+    assert read("--listen", "0.0.0.0:1", *flags, "--insecure").insecure
+    assert read("--listen", "0.0.0.0:1", *TLS, "--tls-client-ca", "ca.pem").listen == "0.0.0.0:1"
+    assert read("--listen", "unix:/run/bridge.sock").listen == "unix:/run/bridge.sock"
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (TLS[:2], "ENGINE_BRIDGE_TLS_CERT and ENGINE_BRIDGE_TLS_KEY go together"),
+        (("--tls-client-ca", "ca.pem"), "ENGINE_BRIDGE_TLS_CLIENT_CA needs"),
+        (("--listen", "unix:/a", *TLS), "ENGINE_BRIDGE_TLS_CERT is for HOST:PORT"),
+        (("--engine-tls-ca", "ca.pem"), "ENGINE_BRIDGE_ENGINE=grpc://127.0.0.1:50052 is not encrypted"),
+        (
+            ("--engine", "grpcs://a:1", "--engine-tls-key", "a.key"),
+            "ENGINE_BRIDGE_ENGINE_TLS_CERT and ENGINE_BRIDGE_ENGINE_TLS_KEY go together",
+        ),
+    ],
+)
+def test_settings_that_make_no_sense_together_are_one_line(
+    flags: tuple[str, ...], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        read(*flags)
+    assert caught.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"engine_bridge: {words}")
+
+
+@pytest.mark.parametrize("engine", ["grpcs://a:1", "https://a:1/rpc"])
+def test_certificates_for_an_encrypted_engine_are_taken(engine: str) -> None:
+    assert read("--engine", engine, "--engine-tls-ca", "ca.pem").engine == engine

@@ -21,7 +21,7 @@ def test_settings_come_from_the_environment_and_flags_win(monkeypatch: pytest.Mo
     assert (values.listen, values.workers) == ("127.0.0.1:1", 4)
 
 
-@pytest.mark.parametrize("listen", ["127.0.0.1:0", "localhost:1", "[::1]:1", "127.8.8.8:1"])
+@pytest.mark.parametrize("listen", ["127.0.0.1:0", "localhost:1", "[::1]:1", "127.8.8.8:1", "unix:/run/engine.sock"])
 def test_address_of_this_machine_alone_is_taken(listen: str) -> None:
     assert Settings(listen=listen).listen == listen
 
@@ -33,11 +33,23 @@ def test_address_that_others_reach_needs_to_be_meant(listen: str, capsys: pytest
     assert ended.value.code == 2
     assert capsys.readouterr().err.count("\n") == 1
     assert load(Settings, "host_engine", ["--listen", listen, "--insecure"]).listen == listen
+    mutual = ["--tls-cert", "a.pem", "--tls-key", "a.key", "--tls-client-ca", "ca.pem"]
+    assert load(Settings, "host_engine", ["--listen", listen, *mutual]).listen == listen
+    with pytest.raises(SystemExit):
+        load(Settings, "host_engine", ["--listen", listen, *mutual[:4]])
 
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--listen", "nowhere"], ["--listen", "a:99999"], ["--workers", "0"], ["--workers", "x"], ["--log-level", "loud"]],
+    [
+        ["--tls-cert", "a.pem"],
+        ["--tls-client-ca", "ca.pem"],
+        ["--listen", "nowhere"],
+        ["--listen", "a:99999"],
+        ["--workers", "0"],
+        ["--workers", "x"],
+        ["--log-level", "loud"],
+    ],
 )
 def test_settings_that_are_wrong_are_one_line_and_status_2(
     arguments: list[str], capsys: pytest.CaptureFixture[str]

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import ssl
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -109,10 +110,12 @@ def normal_result(method: str, call: int = 1) -> Any:
 class JsonRpcEngine:
     """An engine whose every method can be made to answer anything, fail, hang or not exist, while it runs."""
 
-    def __init__(self, host: str = "127.0.0.1", port: int = 0) -> None:
-        """`port` 0: any, chosen at the first start and kept."""
+    def __init__(self, host: str = "127.0.0.1", port: int = 0, *, tls: ssl.SSLContext | None = None) -> None:
+        """`port` 0: any, chosen at the first start and kept. `tls` None: in the clear; may be changed until the next
+        start."""
         self.host = host
         self.port = port
+        self.tls = tls
         self.script: Script[Behaviour] = Script()
         self.invalid_requests: list[str] = []
         """What was wrong with requests that were not JSON-RPC 2.0, in the order of arrival."""
@@ -125,7 +128,7 @@ class JsonRpcEngine:
     @property
     def url(self) -> str:
         """For ENGINE_BRIDGE_ENGINE."""
-        return f"http://{self.host}:{self.port}/api/v1/rpc"
+        return f"{'http' if self.tls is None else 'https'}://{self.host}:{self.port}/api/v1/rpc"
 
     @property
     def calls(self) -> Counter[str]:
@@ -187,7 +190,7 @@ class JsonRpcEngine:
         application.router.add_post("/api/v1/rpc", self._handle)
         runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
         await runner.setup()
-        site = web.TCPSite(runner, self.host, self.port)
+        site = web.TCPSite(runner, self.host, self.port, ssl_context=self.tls)
         try:
             await site.start()
         except OSError:

@@ -87,11 +87,20 @@ class ScriptedEngine:
     ends it. All methods but `start`, `stop`, `restart` and the waits take effect at once and are not coroutines.
     """
 
-    def __init__(self, host: str = "127.0.0.1", port: int = 0, *, quiet_s: float = 1.0) -> None:
-        """`port` 0: any, kept from the first start on. `quiet_s`: a quiet stream gets an empty response so often."""
+    def __init__(
+        self,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        *,
+        quiet_s: float = 1.0,
+        credentials: grpc.ServerCredentials | None = None,
+    ) -> None:
+        """`port` 0: any, kept from the first start on. `quiet_s`: a quiet stream gets an empty response so often.
+        `credentials` None: in the clear; may be changed until the next start."""
         self.host = host
         self.port = port
         self.quiet_s = quiet_s
+        self.credentials = credentials
         self.script: Script[Behaviour] = Script()
         self.epoch = uuid.uuid4().hex
         self.events: list[events_pb2.Event] = []
@@ -114,7 +123,7 @@ class ScriptedEngine:
     @property
     def url(self) -> str:
         """For ENGINE_BRIDGE_ENGINE."""
-        return f"grpc://{self.address}"
+        return f"{'grpc' if self.credentials is None else 'grpcs'}://{self.address}"
 
     @property
     def calls(self) -> Counter[str]:
@@ -197,7 +206,10 @@ class ScriptedEngine:
         server = grpc.aio.server(options=_OPTIONS)
         server.add_generic_rpc_handlers((self._engine_handlers(), self._health_handlers()))
         try:
-            port = server.add_insecure_port(self.address)
+            if self.credentials is None:
+                port = server.add_insecure_port(self.address)
+            else:
+                port = server.add_secure_port(self.address, self.credentials)
         except RuntimeError as error:
             raise OSError(f"cannot listen on {self.address}: {error}") from None
         self.port = port

@@ -21,6 +21,8 @@ from engine_events.v1 import event_service_pb2 as pb
 from engine_events.v1 import event_service_pb2_grpc, events_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from engine_runtime.grpc_defaults import bind
+from engine_runtime.tls import TlsFiles
 from eventlog import Position, Topics
 from tests.kit.messages import free_data
 from tests.kit.rawclient import Opcode, take_frame
@@ -28,7 +30,7 @@ from tests.kit.record import Message, parse
 from tests.kit.waiting import until
 from ws_gateway.http import Pages
 from ws_gateway.hub import Hub
-from ws_gateway.limits import Admission
+from ws_gateway.limits import Admission, ClientLimits
 from ws_gateway.mirror import Mirror, Reason
 from ws_gateway.protocol import DEFAULT_TYPES
 from ws_gateway.session import Sessions, topics_of
@@ -57,6 +59,8 @@ __all__ = [
 ]
 
 P = ParamSpec("P")
+
+LIMITS = ClientLimits()
 
 EPOCH_S = 1_700_000_000.0
 """Unix seconds when the loop's clock is at zero."""
@@ -352,12 +356,12 @@ class Served(Gateway):
         *,
         max_clients: int = 100,
         max_clients_per_address: int = 100,
-        max_message_bytes: int = 65_536,
+        limits: ClientLimits = LIMITS,
         **how: Any,
     ) -> None:
         super().__init__(**how)
         self.admission = Admission(max_clients, max_clients_per_address)
-        self.sessions = Sessions(self.hub, self.admission, max_message_bytes=max_message_bytes)
+        self.sessions = Sessions(self.hub, self.admission, limits=limits)
         self.streams = EventStreams(self.hub, self.admission)
         self.upstream = Upstream("127.0.0.1:1", self.mirror)
         self.transports: list[asyncio.Transport] = []
@@ -440,11 +444,12 @@ class ScriptedBridge(event_service_pb2_grpc.EventServiceServicer):
 
     @classmethod
     @asynccontextmanager
-    async def open(cls) -> AsyncIterator["ScriptedBridge"]:
+    async def open(cls, listen: str = "127.0.0.1:0", tls: TlsFiles | None = None) -> AsyncIterator["ScriptedBridge"]:
+        """`tls` None: in the clear."""
         bridge = cls()
         server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
         event_service_pb2_grpc.add_EventServiceServicer_to_server(bridge, server)
-        bridge.address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+        bridge.address = f"127.0.0.1:{bind(server, listen, tls)}"
         await server.start()
         try:
             yield bridge

@@ -6,7 +6,7 @@ aiohttp promises none of this in words. A version that breaks it must fail here,
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager
 from itertools import pairwise
 
 import pytest
@@ -15,8 +15,8 @@ from aiohttp import WSMsgType, web
 from tests.kit.rawclient import End, Frame, Opcode, RawClient, frame_bytes
 from tests.kit.waiting import until
 from tests.ws_gateway.fakes import Served
-from ws_gateway.app import _listen
 from ws_gateway.encode import text_frame
+from ws_gateway.listener import listening
 
 Work = Callable[[web.WebSocketResponse, asyncio.Transport], Awaitable[None]]
 
@@ -187,7 +187,7 @@ async def test_hub_writes_nothing_behind_the_close_frame(last: bytes) -> None:
 
 async def test_accepted_sockets_inherit_the_send_buffer_of_the_listener() -> None:
     """Linux doubles what it is asked for. Without it a client that stops reading swallows megabytes unnoticed."""
-    with closing(_listen("127.0.0.1:0")) as listener:
+    with listening("127.0.0.1:0", 65_536) as listener:
         port = listener.getsockname()[1]
         with socket.create_connection(("127.0.0.1", port)) as client:
             accepted, _ = await asyncio.get_running_loop().sock_accept(listener)

@@ -31,7 +31,7 @@ async def opened(
         listener.bind(("127.0.0.1", 0))
         listener.listen()
         listener.setblocking(False)
-        running = asyncio.create_task(Door(listener, protocol, tls).run())
+        running = asyncio.create_task(Door(listener, protocol, None if tls is None else lambda: tls).run())
         try:
             yield listener.getsockname()[1]
         finally:

@@ -27,11 +27,28 @@ NETWORKS = [ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("::1/128")]
         ("10.0.0.1", "", "10.0.0.1"),
         ("::1", "2001:db8::1", "2001:db8::1"),
         ("", "203.0.113.9", ""),
+        ("unix", "203.0.113.9", "unix"),
     ],
 )
 def test_address_is_the_peers_unless_a_trusted_proxy_says_whose_it_is(peer: str, forwarded: str, address: str) -> None:
     """Anybody can write X-Forwarded-For; only what a trusted proxy added counts."""
     assert client_address(peer, forwarded, NETWORKS) == address
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "address"),
+    [
+        ("unix", "203.0.113.9", "203.0.113.9"),
+        ("unix", "", "unix"),
+        ("unix", "203.0.113.9, unix", "unix"),
+        ("unix", "198.51.100.7, 203.0.113.9, 10.0.0.2", "203.0.113.9"),
+        ("192.0.2.1", "203.0.113.9", "192.0.2.1"),
+        ("10.0.0.1", "unix", "10.0.0.1"),
+    ],
+)
+def test_proxy_on_the_unix_socket_is_trusted_by_its_name(peer: str, forwarded: str, address: str) -> None:
+    """A name that nobody can put into X-Forwarded-For."""
+    assert client_address(peer, forwarded, [*NETWORKS, "unix"]) == address
 
 
 @pytest.fixture

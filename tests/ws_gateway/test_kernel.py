@@ -76,5 +76,14 @@ async def test_connection_that_is_gone_tells_nothing(pair: Pair) -> None:
     assert acknowledged(pair.transport) is None
 
 
+async def test_unix_socket_tells_nothing() -> None:
+    """TCP alone acknowledges."""
+    ours, other = socket.socketpair(socket.AF_UNIX)
+    with other:
+        transport, _ = await asyncio.get_running_loop().connect_accepted_socket(asyncio.Protocol, ours)
+        assert acknowledged(transport) is None
+        transport.abort()
+
+
 def test_transport_without_a_socket_tells_nothing() -> None:
     assert acknowledged(RecordingTransport()) is None

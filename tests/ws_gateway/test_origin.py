@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine_runtime.settings import is_loopback
+from engine_runtime.addresses import is_loopback
 from ws_gateway.origin import Hosts, Origins
 
 HOSTS = Hosts("Nas.lan", ["dash.example"])

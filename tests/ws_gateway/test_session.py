@@ -15,6 +15,7 @@ from tests.kit.rawclient import End, Frame, HandshakeRefused, Opcode, RawClient,
 from tests.kit.record import Message
 from tests.kit.waiting import until
 from tests.ws_gateway.fakes import Served
+from ws_gateway.limits import ClientLimits
 from ws_gateway.protocol import DEFAULT_TYPES
 
 PING = json.dumps({"type": "ping"})
@@ -242,7 +243,8 @@ async def test_message_within_the_rate_begins_the_count_of_those_over_it_anew(ga
 
 
 async def test_largest_message_is_taken_and_one_byte_more_is_1009() -> None:
-    async with Served(max_message_bytes=200) as gateway, await RawClient.open(gateway.ws_url()) as client:
+    limits = ClientLimits(message_bytes=200)
+    async with Served(limits=limits) as gateway, await RawClient.open(gateway.ws_url()) as client:
         request = json.dumps({"type": "ping", "x": ""})
         await client.send_frame(request.replace('""', '"' + "x" * (200 - len(request)) + '"'))
         assert [answer["type"] for answer in await answers(client, 1)] == ["pong"]

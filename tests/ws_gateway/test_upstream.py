@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -12,20 +13,21 @@ from engine_events.v1 import event_service_pb2 as pb
 from engine_events.v1 import event_service_pb2_grpc, events_pb2
 
 from eventlog import Gap, Position
+from tests.kit.certificates import Authority
 from tests.kit.waiting import until
 from tests.ws_gateway.fakes import ScriptedBridge, batch, log, progress, running, state, subscribed
 from ws_gateway.mirror import Mirror
 from ws_gateway.upstream import Upstream, _Broken, _next
 
-QUICK: dict[str, float] = {"backoff_first_s": 0.01, "backoff_max_s": 0.02}
+QUICK: dict[str, Any] = {"backoff_first_s": 0.01, "backoff_max_s": 0.02}
 
 
 @asynccontextmanager
-async def reading(bridge: ScriptedBridge | str, **times_s: float) -> AsyncIterator[tuple[Upstream, Mirror]]:
+async def reading(bridge: ScriptedBridge | str, **how: Any) -> AsyncIterator[tuple[Upstream, Mirror]]:
     """An upstream that reads from the bridge into a new mirror."""
     mirror = Mirror(max_log_events=100, max_bytes=1 << 20)
     address = bridge if isinstance(bridge, str) else bridge.address
-    upstream = Upstream(address, mirror, **{**QUICK, **times_s})
+    upstream = Upstream(address, mirror, **{**QUICK, **how})
     async with running(upstream.run()):
         yield upstream, mirror
 
@@ -300,3 +302,74 @@ async def test_bytes_that_are_no_answer_break_the_stream() -> None:
             assert mirror.view.outage.reason == "rpc_failed"
     finally:
         await server.stop(None)
+
+
+# --- over TLS, and over a Unix socket
+
+
+async def several_failures(upstream: Upstream) -> None:
+    await until(lambda: upstream.failures > 1, within_s=5, what="two failures")
+
+
+async def test_bridge_that_wants_a_certificate_is_read_with_it_and_not_without(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    client = authority.issue("client", "gateway.example")
+    async with ScriptedBridge.open(tls=authority.server(authority.issue("server"))) as bridge:
+        bridge.tell(subscribed("e1", 1, replayed=1), batch(log(1)))
+        for wrong in (None, authority.client(), Authority(tmp_path, "other").client(client)):
+            async with reading(bridge, tls=wrong, first_s=0.3) as (upstream, mirror):
+                await several_failures(upstream)
+                assert not mirror.connected
+        assert bridge.asked == []
+        async with reading(bridge, tls=authority.client(client)) as (_, mirror):
+            await at(mirror, "e1", 1)
+
+
+async def test_certificate_that_was_exchanged_is_shown_when_the_bridge_is_called_again(tmp_path: Path) -> None:
+    """As when the one before had expired: nothing is started anew."""
+    authority = Authority(tmp_path)
+    client = Authority(tmp_path, "before").issue("client")
+    async with (
+        ScriptedBridge.open(tls=authority.server(authority.issue("server"))) as bridge,
+        reading(bridge, tls=authority.client(client), first_s=0.3) as (upstream, mirror),
+    ):
+        await several_failures(upstream)
+        authority.write(client)
+        bridge.tell(subscribed("e1", 1, replayed=1), batch(log(1)))
+        await until(lambda: mirror.connected, within_s=10, what="connected")
+
+
+async def test_stream_stays_when_the_certificate_is_exchanged_and_resumes_with_the_new_one(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    client = authority.issue("client", "gateway.example")
+    async with ScriptedBridge.open(tls=authority.server(authority.issue("server"))) as bridge:
+        bridge.tell(subscribed("e1", 1, replayed=1), batch(log(1)))
+        async with reading(bridge, tls=authority.client(client)) as (upstream, mirror):
+            await at(mirror, "e1", 1)
+            authority.write(client)
+            asyncio.get_running_loop().call_later(1.2, bridge.tell, batch(log(2)))
+            await at(mirror, "e1", 2)
+            assert (len(bridge.asked), upstream.failures) == (1, 0)
+            bridge.tell(grpc.StatusCode.UNAVAILABLE, subscribed("e1", 2), batch(log(3)))
+            await at(mirror, "e1", 3)
+            assert bridge.asked == [".0", "e1.2"]
+
+
+async def test_reason_why_a_bridge_is_not_reached_is_logged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Certificates that do not fit are found by nobody who is told that nothing came for 5 s."""
+    authority = Authority(tmp_path)
+    async with (
+        ScriptedBridge.open(tls=authority.server(authority.issue("server"))) as bridge,
+        reading(bridge, tls=Authority(tmp_path, "other").client(), first_s=0.3) as (upstream, _),
+    ):
+        await several_failures(upstream)
+    lines = [line for line in capsys.readouterr().out.splitlines() if "bridge_unreachable" in line]
+    assert len(lines) == 1
+    assert "CERTIFICATE_VERIFY_FAILED" in lines[0]
+
+
+async def test_bridge_on_a_unix_socket_is_read(tmp_path: Path) -> None:
+    async with ScriptedBridge.open(f"unix:{tmp_path}/bridge.sock") as bridge:
+        bridge.tell(subscribed("e1", 0))
+        async with reading(f"unix:{tmp_path}/bridge.sock") as (_, mirror):
+            await when(lambda: mirror.connected, "connected")
