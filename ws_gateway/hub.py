@@ -32,6 +32,9 @@ _SLICE = 500
 _DUTY = 0.5
 """After a flush this share of its duration is left free. A hub that flushes again at once starves the reader of the
 upstream stream, which hands over one message in each turn of the loop, and never has more than one event to join."""
+_AHEAD_S = 1.0
+"""A client that comes from another gateway may have had events that are still on their way here: so long is waited for
+them. Nobody is so much ahead but one that gives a position of its own making."""
 _SWEEP_EVENTS = 100_000
 """After so many events those who wanted none of them are moved on too: the journal counts exactly what is missing for
 the last million only."""
@@ -67,6 +70,7 @@ class Hub:
         self._flushed: tuple[View, int] = (mirror.view, 0)
         self._swept_seq = 0
         self._dirty = asyncio.Event()
+        self._moved = asyncio.Event()
         self.delivered_writes = 0
         self.left_clients = 0
         self.dropped_clients = 0
@@ -83,6 +87,19 @@ class Hub:
         return len(self._behind)
 
     # --- clients
+
+    async def reach(self, position: Position | None) -> None:
+        """To be awaited before `join` resumes there: until the journal has come as far, but no longer than a moment."""
+        try:
+            async with asyncio.timeout(_AHEAD_S):
+                while self._is_ahead(position):
+                    await self._moved.wait()
+        except TimeoutError:
+            pass
+
+    def _is_ahead(self, position: Position | None) -> bool:
+        journal = self._mirror.journal
+        return position is not None and position.epoch == journal.epoch != "" and position.seq > journal.head
 
     def join(self, client: Subscriber, *, resume: Position | None, snapshot: bool) -> None:
         """Takes a client in: its welcome, what it missed or a snapshot, and from then on what is new."""
@@ -154,6 +171,8 @@ class Hub:
         while True:
             await self._dirty.wait()
             self._dirty.clear()
+            self._moved.set()
+            self._moved = asyncio.Event()
             began_s = self._clock()
             await self._flush()
             spent_s = self._clock() - began_s

@@ -194,6 +194,7 @@ class _Session:
         try:
             async with asyncio.timeout(None) as self._reading:
                 if await self._is_admitted():
+                    await self._hub.reach(query.resume)
                     self._hub.join(self.client, resume=query.resume, snapshot=query.snapshot)
                     await self._read()
         except TimeoutError:

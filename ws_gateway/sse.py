@@ -90,6 +90,7 @@ class EventStreams:
         query: protocol.Query,
         resume: Position | None,
     ) -> None:
+        await self._hub.reach(resume)
         topics = topics_of(frozenset(query.types or protocol.DEFAULT_TYPES), grant.topics)
         client = Subscriber(secrets.token_hex(8), address, transport, SSE, topics, transport.abort)
         ended = self._open[client] = asyncio.get_running_loop().create_future()

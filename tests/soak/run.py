@@ -36,9 +36,9 @@ _LOOK_S = 1.0
 _SETTINGS = {"WS_GATEWAY_HISTORY_EVENTS": "1500", "WS_GATEWAY_STALL_S": "5"}
 _BRIDGE_SETTINGS = {"ENGINE_BRIDGE_HISTORY_EVENTS": "1500"}
 """Full after two minutes and a half, so that a journal that fills looks like no leak for long."""
-_WARM_UP_S = 480.0
+_WARM_UP_S = 600.0
 """Memory goes up for so long: by then the journals are full and the worst freeze has, most likely, been met."""
-_STEADY_S = 720.0
+_STEADY_S = 600.0
 """A slope over less than this says nothing: clients that come and go move memory by some 0.2 MB."""
 _LIMITS = {"rss_mb": 1.0, "descriptors": 6.0, "threads": 6.0, "tasks": 6.0}
 """What a program may gain in an hour. Descriptors and tasks go up and down with the clients."""

@@ -522,6 +522,43 @@ def test_position_that_means_nothing_here_is_answered_with_a_snapshot(position: 
 
 
 @in_virtual_time
+async def test_client_ahead_of_this_gateway_is_waited_for_and_gets_nothing_twice() -> None:
+    """It comes from another gateway of the same bridge, which had those events a moment sooner."""
+    async with Gateway() as gateway:
+        gateway.publish(log(1), log(2))
+        position = Position("e1", 4)
+        reaching = asyncio.create_task(gateway.hub.reach(position))
+        await pass_time(0.1)
+        gateway.publish(log(3))
+        await pass_time(0.1)
+        assert not reaching.done()
+        gateway.publish(log(4), log(5))
+        await pass_time(0.01)
+        assert reaching.done()
+        client = gateway.join(resume=position)
+        assert resume_of(client) == NOTHING_MISSED | {"requested": True, "recovered": True, "replayed": 1}
+        assert client.seqs() == [5]
+
+
+@pytest.mark.parametrize(
+    ("position", "waited_s"),
+    [(Position("e1", 9), 1), (Position("e1", 2), 0), (Position("e0", 9), 0), (NOWHERE, 0), (None, 0)],
+)
+def test_no_other_position_is_waited_for_and_none_for_long(position: Position | None, waited_s: float) -> None:
+    """One that nobody has given out would be waited for in vain."""
+
+    @in_virtual_time
+    async def scenario() -> None:
+        async with Gateway() as gateway:
+            gateway.publish(log(1), log(2))
+            began_s = seconds()
+            await gateway.hub.reach(position)
+            assert seconds() - began_s == pytest.approx(waited_s)
+
+    scenario()
+
+
+@in_virtual_time
 async def test_resume_past_the_journals_bounds_tells_the_exact_loss_in_the_welcome_and_not_again() -> None:
     async with Gateway(max_log_events=4) as gateway:
         gateway.publish(*(log(seq) for seq in range(1, 11)), state(11), state(12))
