@@ -66,22 +66,25 @@ class Running:
 
 @contextmanager
 def our_bridge(
-    *, history_events: int = 10_000, engine_module: str = "bench.engine", poll_s: float = 60
+    *, history_events: int = 10_000, engine_module: str = "bench.engine", settings: Mapping[str, str] | None = None
 ) -> Iterator[tuple[Publisher, Child, Child, int]]:
-    """The bench engine and the real bridge on the client's core: publisher, bridge, engine, the bridge's port."""
+    """The bench engine and the real bridge on the client's core: publisher, bridge, engine, the bridge's port.
+    `settings`: beside, or instead of, those of every bench."""
     engine_port, bridge_port = free_port(), free_port()
-    settings = {
+    own = {
         "ENGINE_BRIDGE_LOG_LEVEL": "warning",
         "ENGINE_BRIDGE_LISTEN": f"127.0.0.1:{bridge_port}",
         "ENGINE_BRIDGE_ENGINE": f"grpc://127.0.0.1:{engine_port}",
-        "ENGINE_BRIDGE_POLL_S": str(poll_s),
+        "ENGINE_BRIDGE_POLL_S": "60",
         "ENGINE_BRIDGE_HISTORY_EVENTS": str(history_events),
         "ENGINE_BRIDGE_HISTORY_BYTES": str(max(16 << 20, history_events * 512)),
     }
     with ExitStack() as stack:
         engine = stack.enter_context(Child.python(engine_module, f"127.0.0.1:{engine_port}", core=CLIENT_CORE))
         publisher = Publisher(engine)
-        bridge = stack.enter_context(Child.python("engine_bridge", core=CLIENT_CORE, settings=settings))
+        bridge = stack.enter_context(
+            Child.python("engine_bridge", core=CLIENT_CORE, settings=own | dict(settings or {}))
+        )
         bridge.wait_listening(bridge_port)
         yield publisher, bridge, engine, bridge_port
 

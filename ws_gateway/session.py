@@ -7,7 +7,7 @@ import time
 from typing import Literal
 
 import structlog
-from aiohttp import WSCloseCode, WSMsgType, web
+from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
 
 from eventlog import EVERYTHING, Topics
 from ws_gateway import protocol, replies
@@ -20,7 +20,7 @@ from ws_gateway.limits import Admission, Full, TokenBucket
 from ws_gateway.subscriber import Subscriber
 from ws_gateway.wire import WEBSOCKET
 
-__all__ = ["SUBPROTOCOL", "Sessions", "refuse", "topics_of"]
+__all__ = ["SUBPROTOCOL", "Sessions", "open_socket", "refuse", "topics_of"]
 
 log = structlog.get_logger()
 
@@ -46,6 +46,7 @@ _WARNED_MESSAGES = 20
 """So many are answered RATE_LIMITED before the connection is closed."""
 _YIELD_EVERY = 32
 """Messages handled without giving others a turn: tiny ones come faster than the loop would turn by itself."""
+_ENDS = frozenset((WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED))
 _CLOSE_S = 1.0
 _DRAIN_POLL_S = 0.05
 _MAX_UNSENT_BYTES = 64 << 10
@@ -60,6 +61,20 @@ def topics_of(patterns: frozenset[str], within: Topics = EVERYTHING) -> Topics:
         return Topics(patterns)
     bound = Topics(within.patterns | _OWN_TYPES)
     return Topics([name for name in patterns if name.endswith("*") or bound.matches(name)], within=bound)
+
+
+def open_socket(max_message_bytes: int) -> web.WebSocketResponse:
+    """The WebSocket that a session speaks through, to be prepared. Pings come as messages: see `_Session._next`."""
+    # Without compression the bytes of an event are the same for every client, and a connection costs a seventh of the
+    # memory. max_msg_size is exclusive.
+    return web.WebSocketResponse(
+        autoping=False,
+        compress=False,
+        timeout=_CLOSE_S,
+        max_msg_size=max_message_bytes + 1,
+        heartbeat=None,
+        protocols=(SUBPROTOCOL,),
+    )
 
 
 class Sessions:
@@ -84,15 +99,7 @@ class Sessions:
         grant = self._access.of(request)
         refuse(self._admission.enter(address, is_narrow=Door.is_narrow(request.transport)))
         try:
-            # Without compression the bytes of an event are the same for every client, and a connection costs a seventh
-            # of the memory. max_msg_size is exclusive.
-            socket = web.WebSocketResponse(
-                compress=False,
-                timeout=_CLOSE_S,
-                max_msg_size=self._max_message_bytes + 1,
-                heartbeat=None,
-                protocols=(SUBPROTOCOL,),
-            )
+            socket = open_socket(self._max_message_bytes)
             try:
                 await socket.prepare(request)
             except ConnectionError:
@@ -160,6 +167,7 @@ class _Session:
         self._last_word: tuple[int, str] | None = None
         self._bad_in_a_row = 0
         self._over_rate = 0
+        self._taken = 0
         self._bucket = TokenBucket(_RATE_PER_S, _BURST, time.monotonic())
         self.transport = transport
         self.ended = asyncio.Event()
@@ -218,10 +226,10 @@ class _Session:
     async def _first_token(self) -> str | None:
         try:
             async with asyncio.timeout(_CREDENTIALS_S):
-                message = await self._socket.receive()
+                message = await self._next()
         except TimeoutError:
             return None
-        command = protocol.parse(message.data) if message.type is WSMsgType.TEXT else None
+        command = protocol.parse(message.data) if message and message.type is WSMsgType.TEXT else None
         return command.token if isinstance(command, protocol.Auth) else None
 
     def _take(self, grant: Grant) -> None:
@@ -239,17 +247,40 @@ class _Session:
                 self._expiry = asyncio.get_running_loop().call_later(wait_s, self._take, grant)
 
     async def _read(self) -> None:
-        handled = 0
-        async for message in self._socket:
+        while (message := await self._next()) is not None:
             if message.type is WSMsgType.TEXT:
                 if not await self._handle(message.data):
                     return
             elif message.type is WSMsgType.BINARY:
                 self.end(WSCloseCode.UNSUPPORTED_DATA, "text frames only")
                 return
-            handled += 1
-            if handled % _YIELD_EVERY == 0:
+
+    async def _next(self) -> WSMessage | None:
+        """The next message; None: the connection ends. Pings and pongs are taken care of here, at the price of a
+        message each: aiohttp would answer thousands of them before anybody else had a turn."""
+        while True:
+            if self._taken == _YIELD_EVERY:
+                self._taken = 0
                 await asyncio.sleep(0)
+            message: WSMessage = await self._socket.receive()
+            self._taken += 1
+            if message.type in _ENDS:
+                return None
+            if message.type is not WSMsgType.PING and message.type is not WSMsgType.PONG:
+                return message
+            if not self._bucket.take(time.monotonic()):
+                self._over_rate += 1
+                if self._over_rate > _WARNED_MESSAGES:
+                    self.end(_CLOSE_RATE, "too many pings")
+                    return None
+            elif message.type is WSMsgType.PING:
+                await self._pong(message.data)
+
+    async def _pong(self, data: bytes) -> None:
+        if self.transport.get_write_buffer_size() > _MAX_UNSENT_BYTES:
+            await self._drained()
+        if not self.transport.is_closing() and not self._socket.closed:
+            await self._socket.pong(data)
 
     async def _close(self, code: int, reason: str) -> None:
         """Says why, waits a moment for the answer, and then ends the connection whatever the client does."""

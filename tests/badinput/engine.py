@@ -66,7 +66,9 @@ class _Hostile:
         self.engine.push_raw(b"\xff\xff\xff")
 
     def _missing(self) -> None:
-        self.engine.answer("GetSystemStatus", engine_service_pb2.GetSystemStatusResponse(status={}))
+        self.engine.answer(
+            "GetSystemStatus", engine_service_pb2.GetSystemStatusResponse(status=events_pb2.SystemStatus())
+        )
         self.engine.answer("GetStorageStatus", engine_service_pb2.GetStorageStatusResponse())
         self.engine.push(events_pb2.Event())
         self.engine.push(events_pb2.Event(type="hostile.nothing"))

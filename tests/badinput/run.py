@@ -3,7 +3,6 @@
 import json
 import secrets
 import statistics
-import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -21,11 +20,12 @@ from tests.badinput.attacker import Answers
 from tests.badinput.inputs import INPUTS, Input
 from tests.kit.program import complaints_in
 
-__all__ = ["Found", "Scene", "Window", "measure", "scene"]
+__all__ = ["Found", "Scene", "Window", "at_once", "measure", "scene"]
 
 _RATE_PER_S = 20.0
 _WARM_S = 0.4
-_SETTLED_WITHIN_S = 20.0
+_BRIDGE = {"ENGINE_BRIDGE_POLL_S": "1", "ENGINE_BRIDGE_BREAKER_RESET_S": "1"}
+"""Fast enough that each hostile answer is seen within its window, and none of the next one's is held up by it."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ class Scene:
             return log.read().decode(errors="replace").split("\n")
 
     def complaints(self) -> list[str]:
-        """What the gateway's log holds that it should not: tracebacks, lost tasks, lines that are not what was logged."""
+        """What the gateway's log should not hold: tracebacks, lost tasks, lines that somebody else wrote."""
         lines = self.logged()
         unescaped = [line[:500] for line in lines if line and not (line.isprintable() and line.startswith("{"))]
         return complaints_in("\n".join(lines)) + unescaped
@@ -135,7 +135,7 @@ def scene(clients: int) -> Iterator[Scene]:
         OUT.mkdir(parents=True, exist_ok=True)
         log = OUT / "ws-gateway.log"
         log_begins = log.stat().st_size if log.exists() else 0
-        bridged = our_bridge(engine_module="tests.badinput.engine", poll_s=1)
+        bridged = our_bridge(engine_module="tests.badinput.engine", settings=_BRIDGE)
         publisher, bridge, engine, bridge_port = stack.enter_context(bridged)
         gateway, port = stack.enter_context(our_gateway(bridge_port, settings=settings))
         dialect = Dialect("/ws?types=notification", protocol=f"events.v1, bearer.{token}", ready="client_id")
@@ -175,3 +175,32 @@ def measure(scene: Scene, indexes: Sequence[int], *, rounds: int, seconds: float
                 )
             quiet_before = quiet_after
     return list(found.values())
+
+
+_SHORT_SHARE = 0.05
+_SHORT_S = 1.0
+_TOGETHER = (("numbers",), ("bytes", "sizes"), ("missing",), ("", "topics"))
+"""What the engine can do at the same time, with "" for all that clients do. After its 100,000 topics no new one of its
+own is taken."""
+
+
+def at_once(scene: Scene) -> tuple[Window, list[Found]]:
+    """The short form: a quiet window, and all inputs in a few windows, each at a fraction of its rate."""
+    quiet = scene.quiet(_SHORT_S)
+    every: list[Found] = []
+    for together in _TOGETHER:
+        indexes = [index for index, what in enumerate(INPUTS) if what.engine in together]
+        seconds = max(_SHORT_S, *(INPUTS[index].takes_s + 1 for index in indexes))
+        window, answers = scene.attacked(indexes, seconds, share=_SHORT_SHARE)
+        every += [
+            Found(
+                INPUTS[index],
+                Counter(answers[index]),
+                [quiet.p99_ms],
+                [window.p99_ms],
+                window.growth_bytes,
+                window.missing,
+            )
+            for index in indexes
+        ]
+    return quiet, every

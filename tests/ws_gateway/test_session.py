@@ -216,6 +216,25 @@ async def test_burst_is_answered_and_what_goes_on_beyond_it_is_told_and_then_end
         assert 20 <= len(errors) <= 40
 
 
+async def test_ping_frames_cost_as_much_as_messages() -> None:
+    """The first hundred are answered, each with what it held; then twenty are not, and the next is the last."""
+    async with Served() as gateway, await RawClient.open(gateway.ws_url("?types=a")) as client:
+        await client.send_bytes(b"".join(frame_bytes(f"{number}", Opcode.PING) for number in range(1000)))
+        frames, end = await client.read_all(within_s=3)
+        assert end is not End.SILENCE
+        pongs = [frame.payload.decode() for frame in frames if frame.opcode == Opcode.PONG]
+        assert pongs[:100] == [f"{number}" for number in range(100)]
+        assert len(pongs) < 120  # some time passes, in which one or two more become allowed
+        assert client.closed is not None
+        assert client.closed.code == 4429
+
+
+async def test_pongs_that_nobody_asked_for_cost_as_much_and_are_not_answered() -> None:
+    async with Served() as gateway, await RawClient.open(gateway.ws_url("?types=a")) as client:
+        await client.send_bytes(frame_bytes("", Opcode.PONG) * 1000)
+        assert (await last_frame(client))[0] == 4429
+
+
 async def test_few_messages_beyond_the_burst_are_told_and_forgiven(gateway: Served) -> None:
     async with await connect(gateway) as client:
         for _ in range(110):
