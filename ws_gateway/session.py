@@ -20,7 +20,7 @@ from ws_gateway.limits import Admission, Full, TokenBucket
 from ws_gateway.subscriber import Subscriber
 from ws_gateway.wire import WEBSOCKET
 
-__all__ = ["SUBPROTOCOL", "Sessions", "open_socket", "refuse", "topics_of"]
+__all__ = ["SUBPROTOCOL", "Sessions", "answer_close", "open_socket", "refuse", "topics_of"]
 
 log = structlog.get_logger()
 
@@ -64,10 +64,11 @@ def topics_of(patterns: frozenset[str], within: Topics = EVERYTHING) -> Topics:
 
 
 def open_socket(max_message_bytes: int) -> web.WebSocketResponse:
-    """The WebSocket that a session speaks through, to be prepared. Pings come as messages: see `_Session._next`."""
+    """The WebSocket that a session speaks through, to be prepared. Pings and a close are for its reader to answer."""
     # Without compression the bytes of an event are the same for every client, and a connection costs a seventh of the
     # memory. max_msg_size is exclusive.
     return web.WebSocketResponse(
+        autoclose=False,
         autoping=False,
         compress=False,
         timeout=_CLOSE_S,
@@ -75,6 +76,13 @@ def open_socket(max_message_bytes: int) -> web.WebSocketResponse:
         heartbeat=None,
         protocols=(SUBPROTOCOL,),
     )
+
+
+async def answer_close(socket: web.WebSocketResponse, code: int) -> None:
+    """The other half of a closing handshake that the client began with `code` (0: it gave none)."""
+    # aiohttp takes 1006 and all from 5000 up, which no frame may hold (RFC 6455, 7.4)
+    is_allowed = code == 0 or (code < 5000 and code != WSCloseCode.ABNORMAL_CLOSURE)
+    await socket.close(code=WSCloseCode.OK if is_allowed else WSCloseCode.PROTOCOL_ERROR, drain=False)
 
 
 class Sessions:
@@ -264,6 +272,8 @@ class _Session:
                 await asyncio.sleep(0)
             message: WSMessage = await self._socket.receive()
             self._taken += 1
+            if message.type is WSMsgType.CLOSE:
+                await answer_close(self._socket, message.data)
             if message.type in _ENDS:
                 return None
             if message.type is not WSMsgType.PING and message.type is not WSMsgType.PONG:

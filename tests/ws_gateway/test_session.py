@@ -278,6 +278,8 @@ async def test_largest_message_is_taken_and_one_byte_more_is_1009() -> None:
         pytest.param(frame_bytes(PING, reserved=4), 1002, id="reserved bit"),
         pytest.param(frame_bytes(b"x", Opcode.CONTINUATION), 1002, id="continuation of nothing"),
         pytest.param(frame_bytes(b"x" * 126, Opcode.PING), 1002, id="large control frame"),
+        pytest.param(frame_bytes(b"\x03\xee", Opcode.CLOSE), 1002, id="close code 1006"),
+        pytest.param(frame_bytes(b"\xff\xff", Opcode.CLOSE), 1002, id="close code 65535"),
     ],
 )
 async def test_frame_that_may_not_be_ends_the_connection_with_its_code(
