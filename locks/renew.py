@@ -23,9 +23,9 @@ def main() -> None:
     done: list[str] = []
     for name, wanted in (("run", project["dependencies"] + extras["gen"]), *((name, extras[name]) for name in EXTRAS)):
         lock = _HERE / f"{name}.txt"
-        command = [Path(sys.executable).with_name("uv"), "pip", "compile", "--quiet", "--upgrade", "--universal"]
+        command = [str(Path(sys.executable).with_name("uv")), "pip", "compile", "--quiet", "--upgrade", "--universal"]
         command += ["--python-version", "3.11", "--generate-hashes", "--no-annotate", "--no-header", *done]
-        subprocess.run([*command, "--output-file", lock, "-"], input="\n".join(wanted), text=True, check=True)
+        subprocess.run([*command, "--output-file", str(lock), "-"], input="\n".join(wanted), text=True, check=True)
         done += ["--constraint", str(lock)]
 
 
