@@ -6,6 +6,7 @@ from engine_events.v1 import events_pb2
 from google.protobuf.message import DecodeError
 
 from engine_bridge.intake import Intake
+from tests.kit.rawclient import take_frame
 from ws_gateway.encode import encode
 from ws_gateway.errors import EventRefusedError
 
@@ -28,8 +29,10 @@ def target(data: bytes) -> None:
     frames = [encoded.frame, encoded.snapshot_frame]
     if encoded.is_state:
         frames.append(encoded.stale_frame(0.0, "BRIDGE_DISCONNECT"))
-    for text in frames:
-        message = json.loads(text[text.index(b"{") :].decode(), parse_constant=_refuse)
+    for data in frames:
+        frame, _ = take_frame(data) or (None, 0)
+        assert frame is not None, "a frame that is not whole"
+        message = json.loads(frame.payload.decode(), parse_constant=_refuse)
         assert message["type"] == taken.type
 
 
