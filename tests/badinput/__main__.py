@@ -24,7 +24,7 @@ def main() -> None:
     parser.add_argument("document", type=Path, help="where the table goes")
     parser.add_argument("--clients", type=int, default=1000, help="well-behaved ones")
     parser.add_argument("--rounds", type=int, default=4, help="windows for each input, with quiet ones between them")
-    parser.add_argument("--seconds", type=float, default=2.0, help="length of a window")
+    parser.add_argument("--seconds", type=float, default=1.5, help="length of a window")
     parser.add_argument("--only", default="", help="only the inputs whose names hold this")
     told = parser.parse_args()
     if shutil.which("cc") is None:
