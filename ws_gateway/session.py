@@ -237,7 +237,7 @@ class _Session:
                 message = await self._next()
         except TimeoutError:
             return None
-        command = protocol.parse(message.data) if message and message.type is WSMsgType.TEXT else None
+        command = protocol.parse(message.data) if message is not None and message.type is WSMsgType.TEXT else None
         return command.token if isinstance(command, protocol.Auth) else None
 
     def _take(self, grant: Grant) -> None:
@@ -278,13 +278,15 @@ class _Session:
                 return None
             if message.type is not WSMsgType.PING and message.type is not WSMsgType.PONG:
                 return message
-            if not self._bucket.take(time.monotonic()):
-                self._over_rate += 1
-                if self._over_rate > _WARNED_MESSAGES:
-                    self.end(_CLOSE_RATE, "too many pings")
-                    return None
-            elif message.type is WSMsgType.PING:
-                await self._pong(message.data)
+            if self._bucket.take(time.monotonic()):
+                self._over_rate = 0
+                if message.type is WSMsgType.PING:
+                    await self._pong(message.data)
+                continue
+            self._over_rate += 1
+            if self._over_rate > _WARNED_MESSAGES:
+                self.end(_CLOSE_RATE, "too many pings")
+                return None
 
     async def _pong(self, data: bytes) -> None:
         if self.transport.get_write_buffer_size() > _MAX_UNSENT_BYTES:
