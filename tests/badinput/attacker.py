@@ -1,6 +1,7 @@
-"""`python -m tests.badinput.attacker`: the hostile clients, in a process of their own that bears what they cost.
+"""`python -m tests.badinput.attacker NICENESS`: the hostile clients, in a process of their own that bears their cost.
 
-The first line on standard input is the target. Each further one, `{"inputs": [INDEX, …], "seconds": S, "share": F}`,
+On a small machine it shares a core with the well-behaved clients, who must not wait for it when they are measured. The
+first line on standard input is the target. Each further one, `{"inputs": [INDEX, …], "seconds": S, "share": F}`,
 is answered when all hostile clients are done: for each input, how often each answer was seen.
 """
 
@@ -50,7 +51,7 @@ async def _attack_all(indexes: Sequence[int], target: Target, seconds: float, sh
 
 
 async def _main() -> None:
-    os.nice(19)  # on a small machine it shares a core with the well-behaved clients, who must not wait for it
+    os.nice(int(sys.argv[1]))
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)

@@ -116,8 +116,9 @@ class Scene:
 
 
 @contextmanager
-def scene(clients: int) -> Iterator[Scene]:
+def scene(clients: int, *, niceness: int = 19) -> Iterator[Scene]:
     """Engine, bridge, gateway with credentials, `clients` well-behaved clients, and the attacker, which waits.
+    `niceness` of the attacker: 0, where others keep the machine so busy that it would see answers too late.
 
     RuntimeError: a program did not start, or there is no C compiler for the load client.
     """
@@ -142,7 +143,7 @@ def scene(clients: int) -> Iterator[Scene]:
         running = Running(gateway, port, dialect, publisher, (bridge, engine), bridge_port)
         load = stack.enter_context(Load(port, dialect))
         load.connect(clients)
-        attacker = stack.enter_context(Child.python("tests.badinput.attacker", core=CLIENT_CORE))
+        attacker = stack.enter_context(Child.python("tests.badinput.attacker", str(niceness), core=CLIENT_CORE))
         target = Target("127.0.0.1", port, token, b"", f"127.0.0.1:{bridge_port}")
         attacker.tell(json.dumps(asdict(target) | {"secret": secret}))
         if attacker.hear(20.0) != "ready":

@@ -43,7 +43,7 @@ def test_what_is_not_kept_is_bold() -> None:
 def test_every_bad_input_is_answered_and_others_are_served_meanwhile() -> None:
     """A hundred clients miss nothing while all inputs come together; how late events come is bounded widely here, since
     other tests may run beside this one."""
-    with scene(100) as stage:
+    with scene(100, niceness=0) as stage:
         quiet, every = at_once(stage)
         complaints = stage.complaints()
     assert complaints == []
