@@ -18,7 +18,7 @@ from ws_gateway.gate import ADDRESS
 from ws_gateway.hub import Hub
 from ws_gateway.limits import Admission, Full, TokenBucket
 from ws_gateway.subscriber import Subscriber
-from ws_gateway.wire import WEBSOCKET
+from ws_gateway.wire import WEBSOCKET, close_frame
 
 __all__ = ["SUBPROTOCOL", "Sessions", "answer_close", "open_socket", "refuse", "topics_of"]
 
@@ -296,6 +296,14 @@ class _Session:
 
     async def _close(self, code: int, reason: str) -> None:
         """Says why, waits a moment for the answer, and then ends the connection whatever the client does."""
+        if code == _CLOSE_RATE and not self._socket.closed:
+            # a flood is read no more: to look for the answer in it would cost others more of their time than it did
+            self.transport.pause_reading()
+            if not self.transport.is_closing():
+                self.transport.write(close_frame(code, reason))
+                await asyncio.sleep(_CLOSE_S)
+            self.transport.abort()
+            return
         try:
             async with asyncio.timeout(_CLOSE_S):
                 await self._socket.close(code=code, message=reason.encode(), drain=False)

@@ -229,6 +229,17 @@ async def test_ping_frames_cost_as_much_as_messages() -> None:
         assert client.closed.code == 4429
 
 
+async def test_flood_that_was_refused_is_read_no_more() -> None:
+    """To look for the answer to the close frame in it would take longer than all that came before."""
+    async with Served() as gateway, await RawClient.open(gateway.ws_url("?types=a")) as client:
+        await client.send_bytes(frame_bytes("", Opcode.PING) * 1000)
+        client.start_reading()
+        assert (await client.wait_closed()).code == 4429
+        (transport,) = gateway.transports
+        assert not transport.is_reading()
+        await gateway.empty()
+
+
 async def test_pongs_that_nobody_asked_for_cost_as_much_and_are_not_answered() -> None:
     async with Served() as gateway, await RawClient.open(gateway.ws_url("?types=a")) as client:
         await client.send_bytes(frame_bytes("", Opcode.PONG) * 1000)
