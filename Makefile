@@ -3,23 +3,23 @@ PYTHON ?= python3
 BIN := .venv/bin
 PROTOS := $(wildcard proto/engine_*/v1/*.proto)
 
-.PHONY: help gen run engine bridge gateway test faults soak bench bench-short lint types check proto-check clean
+.PHONY: help gen run engine bridge gateway test faults badinput fuzz soak bench bench-short lint types check proto-check \
+	audit lock clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 16
 
-$(BIN)/.run: pyproject.toml
+INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check
+
+$(BIN)/.run: locks/run.txt pyproject.toml
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[gen]'
+	$(INSTALL) --require-hashes --requirement $<
+	$(INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@
 
-$(BIN)/.dev: $(BIN)/.run
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[gen,dev]'
-	@touch $@
-
-$(BIN)/.bench: $(BIN)/.run
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[gen,bench]'
+$(BIN)/.dev $(BIN)/.bench $(BIN)/.fuzz $(BIN)/.lock: $(BIN)/.%: locks/%.txt $(BIN)/.run
+	$(INSTALL) --require-hashes --requirement $<
 	@touch $@
 
 proto/gen/.done: $(PROTOS) proto/generate.py | $(BIN)/.run
@@ -46,6 +46,12 @@ test: check ## everything that CI runs: check, then all tests
 faults: $(BIN)/.dev gen ## every fault RUNS times (5, half an hour); writes the table in docs/RELIABILITY.md
 	$(BIN)/python -m tests.faults $(or $(RUNS),5) docs/RELIABILITY.md
 
+badinput: $(BIN)/.dev gen ## every bad input beside 1,000 clients, ten minutes; writes the table in docs/SECURITY.md
+	$(BIN)/python -m tests.badinput docs/SECURITY.md $(ARGS)
+
+fuzz: $(BIN)/.dev $(BIN)/.fuzz gen ## each fuzzing target for SECONDS (60), or only those in ARGS
+	$(BIN)/python -m tests.fuzz $(or $(SECONDS),60) $(ARGS)
+
 soak: $(BIN)/.dev gen ## clients and programs in chaos for MINUTES (30), at random from SEED
 	$(BIN)/python -m tests.soak --minutes $(or $(MINUTES),30) $(if $(SEED),--seed $(SEED))
 
@@ -55,7 +61,7 @@ bench: $(BIN)/.bench gen ## the real programs beside their peers, half an hour; 
 bench-short: $(BIN)/.dev gen ## the ratios that CI watches, a minute
 	$(BIN)/python -m bench --short
 
-check: lint types proto-check ## lint, types, proto
+check: lint types proto-check audit ## lint, types, proto, audit
 
 lint: $(BIN)/.dev gen ## ruff
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
@@ -65,6 +71,12 @@ types: $(BIN)/.dev gen ## strict mypy
 
 proto-check: $(BIN)/.dev ## buf lint, and buf breaking against the last release's protos
 	$(BIN)/buf lint proto && $(BIN)/buf breaking proto --against proto/released.json
+
+audit: $(BIN)/.dev ## known vulnerabilities in what is locked, where the network allows to ask
+	@$(BIN)/python locks/audit.py
+
+lock: $(BIN)/.lock ## renew locks/ with the newest versions that pyproject.toml allows
+	$(BIN)/python locks/renew.py
 
 clean: ## remove everything that was built
 	rm -rf .venv bench/out proto/gen dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis

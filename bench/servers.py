@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -65,10 +65,13 @@ class Running:
 
 
 @contextmanager
-def our_bridge(*, history_events: int = 10_000) -> Iterator[tuple[Publisher, Child, Child, int]]:
-    """The bench engine and the real bridge on the client's core: publisher, bridge, engine, the bridge's port."""
+def our_bridge(
+    *, history_events: int = 10_000, engine_module: str = "bench.engine", settings: Mapping[str, str] | None = None
+) -> Iterator[tuple[Publisher, Child, Child, int]]:
+    """The bench engine and the real bridge on the client's core: publisher, bridge, engine, the bridge's port.
+    `settings`: beside, or instead of, those of every bench."""
     engine_port, bridge_port = free_port(), free_port()
-    settings = {
+    own = {
         "ENGINE_BRIDGE_LOG_LEVEL": "warning",
         "ENGINE_BRIDGE_LISTEN": f"127.0.0.1:{bridge_port}",
         "ENGINE_BRIDGE_ENGINE": f"grpc://127.0.0.1:{engine_port}",
@@ -77,18 +80,22 @@ def our_bridge(*, history_events: int = 10_000) -> Iterator[tuple[Publisher, Chi
         "ENGINE_BRIDGE_HISTORY_BYTES": str(max(16 << 20, history_events * 512)),
     }
     with ExitStack() as stack:
-        engine = stack.enter_context(Child.python("bench.engine", f"127.0.0.1:{engine_port}", core=CLIENT_CORE))
+        engine = stack.enter_context(Child.python(engine_module, f"127.0.0.1:{engine_port}", core=CLIENT_CORE))
         publisher = Publisher(engine)
-        bridge = stack.enter_context(Child.python("engine_bridge", core=CLIENT_CORE, settings=settings))
+        bridge = stack.enter_context(
+            Child.python("engine_bridge", core=CLIENT_CORE, settings=own | dict(settings or {}))
+        )
         bridge.wait_listening(bridge_port)
         yield publisher, bridge, engine, bridge_port
 
 
 @contextmanager
-def our_gateway(bridge_port: int, *, history_events: int = 10_000) -> Iterator[tuple[Child, int]]:
-    """The real gateway on the server's core, with its port."""
+def our_gateway(
+    bridge_port: int, *, history_events: int = 10_000, settings: Mapping[str, str] | None = None
+) -> Iterator[tuple[Child, int]]:
+    """The real gateway on the server's core, with its port. `settings`: beside, or instead of, those of every bench."""
     port = free_port()
-    settings = {
+    own = {
         "WS_GATEWAY_LOG_LEVEL": "warning",
         "WS_GATEWAY_LISTEN": f"127.0.0.1:{port}",
         "WS_GATEWAY_BRIDGE": f"grpc://127.0.0.1:{bridge_port}",
@@ -97,7 +104,7 @@ def our_gateway(bridge_port: int, *, history_events: int = 10_000) -> Iterator[t
         "WS_GATEWAY_MAX_CLIENTS": "60000",
         "WS_GATEWAY_MAX_CLIENTS_PER_ADDRESS": "60000",
     }
-    with Child.python("ws_gateway", core=SERVER_CORE, settings=settings) as gateway:
+    with Child.python("ws_gateway", core=SERVER_CORE, settings=own | dict(settings or {})) as gateway:
         gateway.wait_listening(port)
         yield gateway, port
 

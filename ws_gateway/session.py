@@ -7,7 +7,7 @@ import weakref
 from typing import Literal
 
 import structlog
-from aiohttp import WSCloseCode, WSMsgType, web
+from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
 
 from eventlog import EVERYTHING, Topics
 from ws_gateway import protocol, replies
@@ -18,9 +18,9 @@ from ws_gateway.gate import ADDRESS
 from ws_gateway.hub import Hub
 from ws_gateway.limits import Admission, ClientLimits, Full, TokenBucket
 from ws_gateway.subscriber import Subscriber
-from ws_gateway.wire import WEBSOCKET
+from ws_gateway.wire import WEBSOCKET, close_frame
 
-__all__ = ["SUBPROTOCOL", "Sessions", "refuse", "topics_of"]
+__all__ = ["SUBPROTOCOL", "Sessions", "answer_close", "open_socket", "refuse", "topics_of"]
 
 log = structlog.get_logger()
 
@@ -41,6 +41,7 @@ _WARNED_MESSAGES = 20
 """So many are answered RATE_LIMITED before the connection is closed."""
 _YIELD_EVERY = 32
 """Messages handled without giving others a turn: tiny ones come faster than the loop would turn by itself."""
+_ENDS = frozenset((WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED))
 _DRAIN_POLL_S = 0.05
 _LIMITS = ClientLimits()
 
@@ -61,6 +62,28 @@ def topics_of(patterns: frozenset[str], within: Topics = EVERYTHING) -> Topics:
             topics = Topics([name for name in patterns if name.endswith("*") or bound.matches(name)], within=bound)
         _shared_topics[patterns, within] = topics
     return topics
+
+
+def open_socket(max_message_bytes: int, *, close_s: float) -> web.WebSocketResponse:
+    """The WebSocket that a session speaks through, to be prepared. Pings and a close are for its reader to answer."""
+    # Without compression the bytes of an event are the same for every client, and a connection costs a seventh of the
+    # memory. max_msg_size is exclusive.
+    return web.WebSocketResponse(
+        autoclose=False,
+        autoping=False,
+        compress=False,
+        timeout=close_s,
+        max_msg_size=max_message_bytes + 1,
+        heartbeat=None,
+        protocols=(SUBPROTOCOL,),
+    )
+
+
+async def answer_close(socket: web.WebSocketResponse, code: int) -> None:
+    """The other half of a closing handshake that the client began with `code` (0: it gave none)."""
+    # aiohttp takes 1006 and all from 5000 up, which no frame may hold (RFC 6455, 7.4)
+    is_allowed = code == 0 or (code < 5000 and code != WSCloseCode.ABNORMAL_CLOSURE)
+    await socket.close(code=WSCloseCode.OK if is_allowed else WSCloseCode.PROTOCOL_ERROR, drain=False)
 
 
 class Sessions:
@@ -94,15 +117,7 @@ class Sessions:
         grant = self._access.of(request)
         refuse(self._admission.enter(address, is_narrow=Door.is_narrow(request.transport)))
         try:
-            # Without compression the bytes of an event are the same for every client, and a connection costs a seventh
-            # of the memory. max_msg_size is exclusive.
-            socket = web.WebSocketResponse(
-                compress=False,
-                timeout=self._limits.close_s,
-                max_msg_size=self._limits.message_bytes + 1,
-                heartbeat=None,
-                protocols=(SUBPROTOCOL,),
-            )
+            socket = open_socket(self._limits.message_bytes, close_s=self._limits.close_s)
             try:
                 await socket.prepare(request)
             except ConnectionError:
@@ -176,6 +191,7 @@ class _Session:
         self._over_rate = 0
         self._limits = limits
         self._request_limits = request_limits
+        self._taken = 0
         self._bucket = TokenBucket(limits.messages_per_s, limits.messages_burst, time.monotonic())
         self.transport = transport
         self.ended = asyncio.Event()
@@ -235,10 +251,10 @@ class _Session:
     async def _first_token(self) -> str | None:
         try:
             async with asyncio.timeout(self._limits.credentials_s):
-                message = await self._socket.receive()
+                message = await self._next()
         except TimeoutError:
             return None
-        if message.type is not WSMsgType.TEXT:
+        if message is None or message.type is not WSMsgType.TEXT:
             return None
         command = protocol.parse(message.data, self._request_limits)
         return command.token if isinstance(command, protocol.Auth) else None
@@ -258,20 +274,55 @@ class _Session:
                 self._expiry = asyncio.get_running_loop().call_later(wait_s, self._take, grant)
 
     async def _read(self) -> None:
-        handled = 0
-        async for message in self._socket:
+        while (message := await self._next()) is not None:
             if message.type is WSMsgType.TEXT:
                 if not await self._handle(message.data):
                     return
             elif message.type is WSMsgType.BINARY:
                 self.end(WSCloseCode.UNSUPPORTED_DATA, "text frames only")
                 return
-            handled += 1
-            if handled % _YIELD_EVERY == 0:
+
+    async def _next(self) -> WSMessage | None:
+        """The next message; None: the connection ends. Pings and pongs are taken care of here, at the price of a
+        message each: aiohttp would answer thousands of them before anybody else had a turn."""
+        while True:
+            if self._taken == _YIELD_EVERY:
+                self._taken = 0
                 await asyncio.sleep(0)
+            message: WSMessage = await self._socket.receive()
+            self._taken += 1
+            if message.type is WSMsgType.CLOSE:
+                await answer_close(self._socket, message.data)
+            if message.type in _ENDS:
+                return None
+            if message.type is not WSMsgType.PING and message.type is not WSMsgType.PONG:
+                return message
+            if self._bucket.take(time.monotonic()):
+                self._over_rate = 0
+                if message.type is WSMsgType.PING:
+                    await self._pong(message.data)
+                continue
+            self._over_rate += 1
+            if self._over_rate > _WARNED_MESSAGES:
+                self.end(_CLOSE_RATE, "too many pings")
+                return None
+
+    async def _pong(self, data: bytes) -> None:
+        if self.transport.get_write_buffer_size() > self._limits.unsent_bytes:
+            await self._drained()
+        if not self.transport.is_closing() and not self._socket.closed:
+            await self._socket.pong(data)
 
     async def _close(self, code: int, reason: str) -> None:
         """Says why, waits a moment for the answer, and then ends the connection whatever the client does."""
+        if code == _CLOSE_RATE and not self._socket.closed:
+            # a flood is read no more: to look for the answer in it would cost others more of their time than it did
+            self.transport.pause_reading()
+            if not self.transport.is_closing():
+                self.transport.write(close_frame(code, reason))
+                await asyncio.sleep(self._limits.close_s)
+            self.transport.abort()
+            return
         try:
             async with asyncio.timeout(self._limits.close_s):
                 await self._socket.close(code=code, message=reason.encode(), drain=False)

@@ -34,8 +34,6 @@ _MIN_UNIX_S, _MAX_UNIX_S = -62_135_596_800, 253_402_300_799
 _EXACT_INTEGER = 2.0**53
 """Up to here every whole double is one integer, in Python and in a browser alike."""
 
-_FIRST = 0x0A
-"""Tag of field 1, with a length: an entry, a name, an element of a list."""
 _NULL, _NUMBER, _TEXT, _BOOL, _OBJECT, _LIST = 0x08, 0x11, 0x1A, 0x20, 0x2A, 0x32
 """Tags of the kinds of a google.protobuf.Value, fields 1 to 6."""
 _NUMBER_LENGTH = 9
@@ -188,18 +186,19 @@ class Translator:
     # Free data is read from its wire format (protobuf.dev/programming-guides/encoding). Writing it takes C half a
     # microsecond, while every look at a google.protobuf.Value from Python makes objects: asking each for its kind took
     # 1.3 times as long for mixed data, 2 to 4 times for flags and nested objects. What is read here was written by the
-    # protobuf library, never by a peer: it is well-formed, known fields come first, and every tag is one byte.
+    # protobuf library, never by a peer: it is well-formed, and every tag is one byte. For that, what the library does
+    # not know has to go first: it writes such fields, and a whole entry that holds one, as they came.
 
     def _struct(self, message: Message) -> Any:
-        data = message.SerializeToString()
+        data = _known(message)
         return self._object(data, 0, len(data), MAX_STRUCT_DEPTH)
 
     def _list_value(self, message: Message) -> Any:
-        data = message.SerializeToString()
+        data = _known(message)
         return self._list(data, 0, len(data), MAX_STRUCT_DEPTH)
 
     def _value(self, message: Message) -> Any:
-        data = message.SerializeToString()
+        data = _known(message)
         return self._any(data, 0, MAX_STRUCT_DEPTH + 1) if data else None
 
     def _object(self, data: bytes, at: int, end: int, depth: int) -> Any:
@@ -208,7 +207,7 @@ class Translator:
             self.too_deep_count += 1
             return None
         result: dict[str, Json] = {}
-        while at < end and data[at] == _FIRST:
+        while at < end:
             length = data[at + 1]
             if length < 128:  # so are the lengths of what is in it
                 stop = at + 2 + length
@@ -230,7 +229,7 @@ class Translator:
                 else:
                     result[name] = number if number - number == 0.0 else None
             elif kind == _TEXT and data[value + 1] < 128:
-                result[name] = data[value + 2 : value + 2 + data[value + 1]].decode()
+                result[name] = data[value + 2 : stop].decode()
             elif kind == _BOOL:
                 result[name] = data[value + 1] != 0
             else:
@@ -244,7 +243,7 @@ class Translator:
             self.too_deep_count += 1
             return None
         result: list[Json] = []
-        while at < end and data[at] == _FIRST:
+        while at < end:
             length, at = data[at + 1], at + 2
             if length > 127:
                 length, at = _varint(data, at - 1)
@@ -277,6 +276,11 @@ class Translator:
                 return data[at : at + length].decode()
             return (self._object if kind == _OBJECT else self._list)(data, at, at + length, depth - 1)
         return None
+
+
+def _known(message: Message) -> bytes:
+    message.DiscardUnknownFields()
+    return message.SerializeToString()
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:

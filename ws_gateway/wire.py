@@ -4,7 +4,13 @@ from typing import Protocol
 
 from ws_gateway.encode import Encoded, text_frame
 
-__all__ = ["SSE", "WEBSOCKET", "Wire"]
+__all__ = ["SSE", "WEBSOCKET", "Wire", "close_frame"]
+
+
+def close_frame(code: int, reason: str) -> bytes:
+    """A WebSocket's last word (RFC 6455, 5.5.1). `reason`: at most 123 bytes."""
+    payload = code.to_bytes(2, "big") + reason.encode()
+    return bytes((0x88, len(payload))) + payload
 
 
 class Wire(Protocol):

@@ -13,6 +13,7 @@ from tests.end_to_end.conftest import Connect
 from tests.kit.client import Recorder, SseRecorder, get
 from tests.kit.history import matches
 from tests.kit.programs import Stack
+from tests.kit.rawclient import Frame, Opcode, RawClient
 
 SECRET = b"0123456789abcdef0123456789abcdef"
 STATIC = "static-token-that-sees-everything"
@@ -58,6 +59,17 @@ async def test_token_in_the_first_message_opens_the_stream(guarded: Stack, conne
     await client.send({"type": "auth", "data": {"token": STATIC}})
     await client.wait_for("system.status")
     assert client.history[0].message["type"] == "notification", "nothing comes before the token"
+
+
+async def test_ping_frame_before_the_token_is_answered_and_is_no_wrong_token(guarded: Stack) -> None:
+    async with await RawClient.open(guarded.ws_url()) as client:
+        await client.send_frame("still there?", Opcode.PING)
+        pong = await client.read_frame()
+        assert isinstance(pong, Frame)
+        assert (pong.opcode, pong.payload) == (Opcode.PONG, b"still there?")
+        await client.send({"type": "auth", "data": {"token": STATIC}})
+        await client.read_frame()
+        assert client.history[0].message["data"]["message"] == "connected"
 
 
 async def test_token_as_a_subprotocol_opens_the_stream_and_is_not_echoed(guarded: Stack, connect: Connect) -> None:

@@ -12,9 +12,10 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from tests.kit.document import with_table
 from tests.kit.measure import read, render
 
-__all__ = ["main", "with_table"]
+__all__ = ["main"]
 
 _TESTS = "tests/faults"
 _OWN_SAMPLES = [
@@ -25,7 +26,6 @@ _OWN_SAMPLES = [
 """With long waits these have several samples in one run."""
 _ONE_SAMPLE = [f"{_TESTS}/test_stalled_clients.py", f"{_TESTS}/test_reconnect_storm.py"]
 """These have one."""
-_BEGIN, _END = "<!-- measured: written by `make faults` -->", "<!-- end of measured -->"
 
 
 def main() -> None:
@@ -40,18 +40,9 @@ def main() -> None:
         statuses += [future.result() for future in waiting]
         files = sorted(into.iterdir(), key=lambda file: (file.name.startswith("long-"), file.name))
         taken = [measurement for file in files for measurement in read(file)]
-    document.write_text(with_table(document.read_text(), render(taken)))
+    document.write_text(with_table(document.read_text(), render(taken), "make faults"))
     if any(statuses) or not all(measurement.is_kept for measurement in taken):
         raise SystemExit(1)
-
-
-def with_table(text: str, table: str) -> str:
-    """The document with the table between its two markers. ValueError: they are not there, each once."""
-    if text.count(_BEGIN) != 1 or text.count(_END) != 1:
-        raise ValueError(f"the document needs the lines {_BEGIN} and {_END}")
-    before, rest = text.split(_BEGIN)
-    _, after = rest.split(_END)
-    return f"{before}{_BEGIN}\n\n{table}\n{_END}{after}"
 
 
 def _minutes() -> list[tuple[int, str]]:

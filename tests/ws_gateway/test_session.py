@@ -217,6 +217,36 @@ async def test_burst_is_answered_and_what_goes_on_beyond_it_is_told_and_then_end
         assert 20 <= len(errors) <= 40
 
 
+async def test_ping_frames_cost_as_much_as_messages() -> None:
+    """The first hundred are answered, each with what it held; then twenty are not, and the next is the last."""
+    async with Served() as gateway, await RawClient.open(gateway.ws_url("?types=a")) as client:
+        await client.send_bytes(b"".join(frame_bytes(f"{number}", Opcode.PING) for number in range(1000)))
+        frames, end = await client.read_all(within_s=3)
+        assert end is not End.SILENCE
+        pongs = [frame.payload.decode() for frame in frames if frame.opcode == Opcode.PONG]
+        assert pongs[:100] == [f"{number}" for number in range(100)]
+        assert len(pongs) < 120  # some time passes, in which one or two more become allowed
+        assert client.closed is not None
+        assert client.closed.code == 4429
+
+
+async def test_flood_that_was_refused_is_read_no_more() -> None:
+    """To look for the answer to the close frame in it would take longer than all that came before."""
+    async with Served() as gateway, await RawClient.open(gateway.ws_url("?types=a")) as client:
+        await client.send_bytes(frame_bytes("", Opcode.PING) * 1000)
+        client.start_reading()
+        assert (await client.wait_closed()).code == 4429
+        (transport,) = gateway.transports
+        assert not transport.is_reading()
+        await gateway.empty()
+
+
+async def test_pongs_that_nobody_asked_for_cost_as_much_and_are_not_answered() -> None:
+    async with Served() as gateway, await RawClient.open(gateway.ws_url("?types=a")) as client:
+        await client.send_bytes(frame_bytes("", Opcode.PONG) * 1000)
+        assert (await last_frame(client))[0] == 4429
+
+
 async def test_few_messages_beyond_the_burst_are_told_and_forgiven(gateway: Served) -> None:
     async with await connect(gateway) as client:
         for _ in range(110):
@@ -261,6 +291,8 @@ async def test_largest_message_is_taken_and_one_byte_more_is_1009() -> None:
         pytest.param(frame_bytes(PING, reserved=4), 1002, id="reserved bit"),
         pytest.param(frame_bytes(b"x", Opcode.CONTINUATION), 1002, id="continuation of nothing"),
         pytest.param(frame_bytes(b"x" * 126, Opcode.PING), 1002, id="large control frame"),
+        pytest.param(frame_bytes(b"\x03\xee", Opcode.CLOSE), 1002, id="close code 1006"),
+        pytest.param(frame_bytes(b"\xff\xff", Opcode.CLOSE), 1002, id="close code 65535"),
     ],
 )
 async def test_frame_that_may_not_be_ends_the_connection_with_its_code(

@@ -227,6 +227,15 @@ def test_free_data_with_unknown_fields_is_read_without_them() -> None:
     assert translate(Struct.FromString(data)) == {"k": "x", "n": None}
 
 
+@pytest.mark.parametrize("unknown", [b"\x62\x06\x1a\x04\xff\xff\xff\xff", b"\x18\x07"])
+def test_entry_of_free_data_that_holds_an_unknown_field_is_left_out(unknown: bytes) -> None:
+    """The protobuf library does not know it either, and would write the peer's bytes as they came."""
+    entry = b"\x0a\x01a" + unknown
+    good = b"\x0a\x01b\x12\x02\x20\x01"
+    data = b"".join(b"\x0a" + bytes([len(item)]) + item for item in (good, entry))
+    assert translate(Struct.FromString(data)) == {"b": True}
+
+
 @pytest.mark.parametrize("inner", [{}, []])
 def test_free_data_too_deep_becomes_null_and_is_counted(inner: Any) -> None:
     allowed = inner
