@@ -40,7 +40,7 @@ PLACES: Mapping[str, Mapping[str, str]] = {
     "ws_gateway": {
         "__main__": "__main__",
         "app": "app",
-        "shell": "access door gate http session sse upstream",
+        "shell": "access door gate http page session sse upstream",
         "adapter": "credentials encode garbage hub kernel mirror subscriber wire",
         "pure": "limits origin protocol replies translate",
         "words": "ws_gateway config errors",

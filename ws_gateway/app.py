@@ -24,6 +24,7 @@ from ws_gateway.hub import Hub
 from ws_gateway.limits import Admission
 from ws_gateway.mirror import Mirror
 from ws_gateway.origin import Hosts, Origins
+from ws_gateway.page import LivePage
 from ws_gateway.session import Sessions
 from ws_gateway.sse import EventStreams
 from ws_gateway.upstream import Upstream
@@ -71,6 +72,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     app = web.Application(middlewares=[gate.middleware])
     app.on_response_prepare.append(gate.add_headers)
     app.add_routes(Pages(mirror, hub, upstream, admission, access=access).routes())
+    app.add_routes(LivePage().routes())
     # a HEAD of an endless stream would be answered with the stream itself
     app.add_routes(
         [
