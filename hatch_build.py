@@ -1,4 +1,4 @@
-"""The wheel's build hook: ships the generated proto packages, made afresh from the proto files."""
+"""The wheel's build hook: ships the generated proto packages, made afresh from the proto files, and the live page."""
 
 import runpy
 from pathlib import Path
@@ -17,3 +17,6 @@ class ProtoBuildHook(BuildHookInterface[Any]):
         runpy.run_path(str(Path(self.root) / "proto" / "generate.py"))["generate"](gen)
         for package in ("engine_events", "engine_rpc"):
             build_data["force_include"][str(gen / package)] = package
+        # an sdist brings the page along; a checkout builds it, and a wheel without it is never made by accident
+        if not (Path(self.root) / "ws_gateway" / "page_files" / "index.html").exists():
+            runpy.run_path(str(Path(self.root) / "web" / "build.py"))["build"](install_node=False)

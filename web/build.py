@@ -1,4 +1,4 @@
-"""Builds the live page into ws_gateway/page_files: with Node where it is, otherwise with Node from PyPI."""
+"""Builds the live page, or runs other npm scripts of web/, with Node from PyPI where there is none."""
 
 import argparse
 import os
@@ -20,14 +20,18 @@ class BuildError(Exception):
     """The page could not be built; the text says why in one line."""
 
 
-def build(*, install_node: bool) -> None:
-    """Installs what the lock file names, and builds. `install_node`: where there is no Node, get one from PyPI."""
+def build(*scripts: str, install_node: bool) -> None:
+    """Installs what the lock file names, and runs these scripts (none: build) with their output on a failure only.
+
+    `install_node`: where there is no Node, get one from PyPI.
+    """
     environment = dict(os.environ)
     npm = _npm_here() or _npm_of_wheel(environment, install=install_node)
     installed, lock = _WEB / "node_modules" / ".package-lock.json", _WEB / "package-lock.json"
     if not installed.exists() or installed.stat().st_mtime < lock.stat().st_mtime:
         _run([*npm, "ci"], environment, "npm ci")
-    _run([*npm, "run", "build"], environment, "npm run build")
+    for script in scripts or ("build",):
+        _run([*npm, "run", script], environment, f"npm run {script}")
 
 
 def _npm_here() -> list[str] | None:
@@ -66,16 +70,17 @@ def _run(command: list[str], environment: Mapping[str, str], what: str) -> None:
         command, cwd=_WEB, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
     if done.returncode != 0:
-        sys.stderr.write(done.stdout.decode(errors="replace")[-4000:])
+        sys.stderr.write(done.stdout.decode(errors="replace")[-20_000:])
         raise BuildError(f"{what} failed with status {done.returncode}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("scripts", nargs="*", help="scripts of web/package.json (build)")
     parser.add_argument("--optional", action="store_true", help="a failure is one line, not an error")
     arguments = parser.parse_args()
     try:
-        build(install_node=True)
+        build(*arguments.scripts, install_node=True)
     except (BuildError, OSError) as error:
         print(f"no live page: {error}", file=sys.stderr)  # noqa: T201 - this is for a person at a terminal
         sys.exit(0 if arguments.optional else 1)
