@@ -12,9 +12,10 @@ export interface Band {
 const NEAR_SAMPLES = 9
 const SILENT_TIMES = 3
 const SILENT_AT_LEAST_S = 3
+const SHORTEST_S = 60
 
 export class History {
-  readonly spanS: number
+  private readonly spanS: number
   /** Goes up with every change: whoever draws remembers what it has drawn. */
   version = 0
   private readonly maxSamples: number
@@ -59,6 +60,11 @@ export class History {
   /** When it was stale. */
   bands(): readonly Band[] {
     return this.stale
+  }
+
+  /** What to show: from the first sample on, at least the last minute, at most the whole span. Seconds. */
+  windowS(nowS: number): number {
+    return Math.min(this.spanS, Math.max(SHORTEST_S, nowS - (this.times[0] ?? nowS)))
   }
 
   /** Calls back after every change; gives what ends that. */

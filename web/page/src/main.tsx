@@ -12,9 +12,11 @@ import { applyTheme } from "./theme"
 
 applyTheme()
 
-const url = new URL("ws", document.baseURI)
-url.protocol = url.protocol === "https:" ? "wss:" : "ws:"
-const client = new EventClient({ url: url.href, types: ["*"], token: () => readToken() ?? "" })
+const token = readToken()
+const client = new EventClient({ url: "ws", types: ["*"], ...(token === undefined ? {} : { token }) })
+
+performance.mark("connect")
+client.start()
 
 const place = document.getElementById("page")
 if (place === null) throw new Error("index.html has no place for the page")

@@ -5,7 +5,9 @@ const WHY: Record<string, string> = {
   CIRCUIT_BREAKER_OPEN: "the engine failed too often and is not asked for now",
   BRIDGE_DISCONNECT: "the gateway has lost the bridge",
   DISCONNECTED: "this page has lost the gateway",
-  HEARTBEAT_MISSED: "the gateway has gone silent",
+  UNCONFIRMED: "connected again, but nobody has confirmed this yet",
+  NOT_SUBSCRIBED: "this page does not ask for it any more",
+  NO_DATA: "nothing has come yet",
 }
 
 /** Why a state is stale, by its `error_code`. */

@@ -5,7 +5,11 @@ import { breakerOf, fold } from "../src/breakers"
 const message = (type: string, data: Record<string, unknown> = {}) => ({ type, timestamp: "", data })
 const fresh = { data: {}, stale: false, errorCode: undefined }
 const stale = (errorCode: string) => ({ data: {}, stale: true, errorCode })
-const opened = fold(new Map(), message("circuit_breaker.open", { topic: "a", consecutive_failures: 5, retry_after_s: 10 }), 1000)
+const opened = fold(
+  new Map(),
+  message("circuit_breaker.open", { topic: "a", consecutive_failures: 5, retry_after_s: 10 }),
+  1000,
+)
 
 describe("breakers", () => {
   test("are where the bridge last said", () => {

@@ -27,7 +27,14 @@ describe("format", () => {
   })
 
   test("what is not known is a dash, never a zero", () => {
-    for (const text of [bytes(null), percent(undefined), duration(null), count(null), clock(undefined), clock(new Date("x"))]) {
+    for (const text of [
+      bytes(null),
+      percent(undefined),
+      duration(null),
+      count(null),
+      clock(undefined),
+      clock(new Date("x")),
+    ]) {
       expect(text).toBe(UNKNOWN)
     }
   })

@@ -65,7 +65,7 @@ describe("history", () => {
     const history = fed()
     for (let n = 0; n < 1000; n += 1) history.add(n / 1000, [n])
     expect(history.data()[0]).toHaveLength(100)
-    expect(history.data()[1].at(-1)).toBe(999)
+    expect(history.data()[1]?.at(-1)).toBe(999)
   })
 
   test("takes nothing from the past, so that times stay in order", () => {
@@ -81,6 +81,15 @@ describe("history", () => {
     end()
     history.add(3, [1])
     expect(calls).toBe(2)
+  })
+
+  test("is shown from its first sample on: a minute at least, its whole span at most", () => {
+    const history = new History({ columns: 1, spanS: 300, maxSamples: 100 })
+    expect(history.windowS(1000)).toBe(60)
+    history.add(1000, [1])
+    expect(history.windowS(1010)).toBe(60)
+    expect(history.windowS(1100)).toBe(100)
+    expect(history.windowS(5000)).toBe(300)
   })
 
   test("sums a column up", () => {

@@ -19,7 +19,7 @@ describe("tape", () => {
   })
 
   test("keeps the last and no more", () => {
-    const tape = recorded(3, ..."abcdefgh")
+    const tape = recorded(3, "a", "b", "c", "d", "e", "f", "g", "h")
     expect(tape.count).toBe(8)
     expect(numbers(tape)).toEqual([8, 7, 6])
   })

@@ -28,10 +28,18 @@ export function Agents() {
               <tr>
                 <th scope="col">Agent</th>
                 <th scope="col">Status</th>
-                <th scope="col" className="end">Tasks</th>
-                <th scope="col" className="end">Success</th>
-                <th scope="col" className="end wide">Mean time</th>
-                <th scope="col" className="end wide">Memory</th>
+                <th scope="col" className="end">
+                  Tasks
+                </th>
+                <th scope="col" className="end">
+                  Success
+                </th>
+                <th scope="col" className="end wide">
+                  Mean time
+                </th>
+                <th scope="col" className="end wide">
+                  Memory
+                </th>
               </tr>
             </thead>
             <tbody>
@@ -63,9 +71,13 @@ function Row({ agent }: { agent: Agent }) {
         )}
       </td>
       <td className="number end">{count(agent.tasks_completed)}</td>
-      <td className="number end">{agent.success_rate == null ? UNKNOWN : `${Math.round(agent.success_rate * 100)} %`}</td>
+      <td className="number end">
+        {agent.success_rate == null ? UNKNOWN : `${Math.round(agent.success_rate * 100)} %`}
+      </td>
       <td className="number end wide">{agent.average_latency == null ? UNKNOWN : latency(agent.average_latency)}</td>
-      <td className="number end wide">{agent.memory_usage == null ? UNKNOWN : `${agent.memory_usage.toFixed(1)} MB`}</td>
+      <td className="number end wide">
+        {agent.memory_usage == null ? UNKNOWN : `${agent.memory_usage.toFixed(1)} MB`}
+      </td>
     </tr>
   )
 }

@@ -1,6 +1,7 @@
 /** Compression jobs: progress, rate and time left. Shows them; submitting and cancelling are not its job. */
 import type { CompressionJob, Topic } from "engine-events-client"
 import { useCompression } from "engine-events-react"
+import { memo } from "react"
 
 import { bytes, duration, UNKNOWN } from "../format"
 import { Meter } from "../parts/Meter"
@@ -44,7 +45,7 @@ export function Compression() {
   )
 }
 
-function Job({ job, staleBecause, queueStale }: Known & { queueStale: boolean }) {
+const Job = memo(function Job({ job, staleBecause, queueStale }: Known & { queueStale: boolean }) {
   const lonely = staleBecause !== undefined && !queueStale // else the panel says it for all of them
   return (
     <li className={lonely ? "stale" : ""}>
@@ -53,16 +54,22 @@ function Job({ job, staleBecause, queueStale }: Known & { queueStale: boolean })
         <span className={`badge ${CONDITIONS[job.status] ?? "off"}`}>{job.status}</span>
         <span className="number end">{job.progress == null ? UNKNOWN : `${Math.round(job.progress)} %`}</span>
       </div>
-      <Meter value={job.progress} label={`${job.input_path || job.job_id}, progress`} tone={CONDITIONS[job.status] ?? ""} />
+      <Meter
+        value={job.progress}
+        label={`${job.input_path || job.job_id}, progress`}
+        tone={CONDITIONS[job.status] ?? ""}
+      />
       <div className="line small">
         <span className="clip">
-          {lonely ? `stale: ${staleBecause}` : job.error || [plain(job.job_type), job.priority, ratio(job)].filter(Boolean).join(" · ")}
+          {lonely
+            ? `stale: ${staleBecause}`
+            : job.error || [plain(job.job_type), job.priority, ratio(job)].filter(Boolean).join(" · ")}
         </span>
         <span className="number end">{pace(job)}</span>
       </div>
     </li>
   )
-}
+})
 
 function ratio(job: CompressionJob): string {
   return job.compression_ratio == null ? "" : `ratio ${job.compression_ratio.toFixed(2)}`
@@ -86,6 +93,7 @@ function sorted(jobs: ReadonlyMap<string, Topic<CompressionJob>>): Known[] {
     if (data !== undefined) known.push({ job: data, staleBecause: stale ? why(errorCode) : undefined })
   }
   return known.sort(
-    (a, b) => ORDER.indexOf(a.job.status) - ORDER.indexOf(b.job.status) || b.job.timestamp - a.job.timestamp,
+    (a, b) =>
+      ORDER.indexOf(a.job.status) - ORDER.indexOf(b.job.status) || (b.job.timestamp ?? 0) - (a.job.timestamp ?? 0),
   )
 }

@@ -1,6 +1,6 @@
 /** Asks for a token where the gateway wants one, and says so where it took none. */
-import { useWebSocket } from "engine-events-react"
-import { useEffect, useRef, useState, type FormEvent } from "react"
+import { useClient, useWebSocket } from "engine-events-react"
+import { useEffect, useRef, useState, type SubmitEvent } from "react"
 
 import { keepToken, mustAsk, readToken } from "../credentials"
 
@@ -9,11 +9,13 @@ const REFUSED = 4503
 const EXPIRED = 4403
 
 export function Door() {
-  const { client, state, closeCode } = useWebSocket()
+  const client = useClient()
+  const { state, closeCode } = useWebSocket(({ state, closeCode }) => ({ state, closeCode }))
   const [asked, setAsked] = useState(false)
   const dialog = useRef<HTMLDialogElement>(null)
   const turnedAway =
-    (state === "closed" && (closeCode === NO_CREDENTIALS || closeCode === REFUSED)) || (state !== "open" && closeCode === EXPIRED)
+    (state === "closed" && (closeCode === NO_CREDENTIALS || closeCode === REFUSED)) ||
+    (state !== "open" && closeCode === EXPIRED)
   const open = asked || turnedAway
 
   useEffect(() => {
@@ -33,20 +35,25 @@ export function Door() {
     if (!open && node?.open === true) node.close()
   }, [open])
 
-  function enter(event: FormEvent<HTMLFormElement>): void {
+  function enter(event: SubmitEvent<HTMLFormElement>): void {
     event.preventDefault()
     const token = new FormData(event.currentTarget).get("token")
     if (typeof token !== "string" || token.trim() === "") return
     keepToken(token.trim())
     setAsked(false)
     client.close()
+    client.setToken(token.trim())
     client.start()
   }
   return (
     <dialog ref={dialog} aria-labelledby="door-title" onCancel={(event) => event.preventDefault()}>
       <form onSubmit={enter}>
         <h2 id="door-title">This gateway asks for credentials</h2>
-        <p>{readToken() !== undefined && turnedAway ? "It did not take that token, or the token has expired." : "Give a token, please."}</p>
+        <p>
+          {readToken() !== undefined && turnedAway
+            ? "It did not take that token, or the token has expired."
+            : "Give a token, please."}
+        </p>
         <label>
           <span className="hidden">Token</span>
           <input name="token" type="password" autoComplete="off" required placeholder="Token" autoFocus />

@@ -45,7 +45,10 @@ export function Inspector() {
   const [chosen, setChosen] = useState<Entry>()
   const upTo = heldAt ?? seen
   const entries = useMemo(() => tape.matching(matcher(patterns), upTo), [tape, patterns, upTo])
-  const hold = useCallback((held: boolean) => setHeldAt((before) => (held ? (before ?? tape.count) : undefined)), [tape])
+  const hold = useCallback(
+    (held: boolean) => setHeldAt((before) => (held ? (before ?? tape.count) : undefined)),
+    [tape],
+  )
   const waiting = heldAt === undefined ? 0 : seen - heldAt
 
   return (
@@ -65,7 +68,9 @@ export function Inspector() {
         <button type="button" aria-pressed={heldAt !== undefined} onClick={() => hold(heldAt === undefined)}>
           {heldAt === undefined ? "Pause" : "Go on"}
         </button>
-        <span className="small number">{heldAt === undefined ? "" : `${count(Math.max(0, waiting))} since the pause`}</span>
+        <span className="small number">
+          {heldAt === undefined ? "" : `${count(Math.max(0, waiting))} since the pause`}
+        </span>
       </div>
       <div className="split">
         <Rows entries={entries} chosen={chosen} onChoose={setChosen} onHold={hold} />
@@ -114,7 +119,8 @@ function Rows({
     const node = list.current
     if (node === null) return
     if (next * ROW_PX < node.scrollTop) node.scrollTop = next * ROW_PX
-    if ((next + 1) * ROW_PX > node.scrollTop + node.clientHeight) node.scrollTop = (next + 1) * ROW_PX - node.clientHeight
+    if ((next + 1) * ROW_PX > node.scrollTop + node.clientHeight)
+      node.scrollTop = (next + 1) * ROW_PX - node.clientHeight
   }
 
   const first = Math.max(0, Math.floor(view.top / ROW_PX) - SPARE_ROWS)

@@ -20,7 +20,12 @@ export function Storage() {
   const view = useStorage()
   const pools = view.data?.pools
   return (
-    <Panel title="Storage" name="storage" topic={view} about={pools && `${pools.length} ${pools.length === 1 ? "pool" : "pools"}`}>
+    <Panel
+      title="Storage"
+      name="storage"
+      topic={view}
+      about={pools && `${pools.length} ${pools.length === 1 ? "pool" : "pools"}`}
+    >
       {pools?.length === 0 && <Nothing>The engine has no storage pools.</Nothing>}
       <ul className="pools scroll" tabIndex={0} aria-label="Storage pools">
         {pools?.map((pool) => (
@@ -48,7 +53,9 @@ function Pool({ pool }: { pool: StoragePool }) {
       <div className="line small">
         <span className="clip">{[pool.type, pool.device].filter(Boolean).join(" · ")}</span>
         {errors.length > 0 && (
-          <span className="bad-text">{errors.map(([number, kind]) => `${String(number)} ${String(kind)} errors`).join(", ")}</span>
+          <span className="bad-text">
+            {errors.map(([number, kind]) => `${String(number)} ${String(kind)} errors`).join(", ")}
+          </span>
         )}
         <span className="number end">
           {bytes(pool.allocated)} used, {bytes(pool.free)} free

@@ -1,6 +1,6 @@
 /** CPU, memory and load over the last minutes. */
 import type { EventClient, SystemStatus } from "engine-events-client"
-import { useSystem, useWebSocket } from "engine-events-react"
+import { useClient, useSystem } from "engine-events-react"
 import { useEffect, useState } from "react"
 
 import { bytes, duration, percent, UNKNOWN } from "../format"
@@ -27,8 +27,8 @@ function record(client: EventClient, history: History): () => void {
     const { data, stale } = client.topic("system.status")
     const now = Date.now() / 1000
     if (data === undefined) return
-    if (stale) return history.silence(now)
-    if (data === seen) return
+    if (stale) history.silence(now)
+    if (stale || data === seen) return
     seen = data
     const [one, five, fifteen] = data.load_average
     history.add(now, [data.cpu_usage, data.memory_pct, one ?? null, five ?? null, fifteen ?? null])
@@ -39,7 +39,7 @@ function record(client: EventClient, history: History): () => void {
 
 export function System() {
   const view = useSystem()
-  const { client } = useWebSocket()
+  const client = useClient()
   const [history] = useState(() => new History({ columns: 5, spanS: SPAN_S, maxSamples: MAX_SAMPLES }))
   useEffect(() => record(client, history), [client, history])
   const system = view.data
@@ -86,5 +86,5 @@ export function System() {
 
 function load(system: SystemStatus | undefined, index: number): string {
   const value = system?.load_average[index]
-  return value === undefined ? UNKNOWN : twoDigits(value)
+  return value == null ? UNKNOWN : twoDigits(value)
 }

@@ -6,7 +6,7 @@ import uPlot from "uplot"
 import "uplot/dist/uPlot.min.css"
 
 import { onTick } from "../clock"
-import { clock } from "../format"
+import { clock, duration } from "../format"
 import type { History } from "../history"
 import { onTheme } from "../theme"
 
@@ -51,7 +51,7 @@ export function Chart({ history, lines, label, format, top, atLeast }: Props) {
       plot.batch(() => {
         const [times, ...columns] = history.data()
         plot.setData([times, ...lines.map((line) => columns[line.column] ?? [])] as uPlot.AlignedData, false)
-        plot.setScale("x", { min: now - history.spanS, max: now })
+        plot.setScale("x", { min: now - history.windowS(now), max: now })
       })
     }
     function schedule(): void {
@@ -64,7 +64,10 @@ export function Chart({ history, lines, label, format, top, atLeast }: Props) {
           ? `${line.name}: nothing yet`
           : `${line.name}: now ${format(summary.last)}, between ${format(summary.low)} and ${format(summary.high)}`
       })
-      node?.setAttribute("aria-label", `${label}, last ${Math.round(history.spanS / 60)} minutes. ${parts.join("; ")}`)
+      node?.setAttribute(
+        "aria-label",
+        `${label}, last ${duration(history.windowS(Date.now() / 1000))}. ${parts.join("; ")}`,
+      )
     }
     const sized = new ResizeObserver(() => {
       plot.setSize({ width: node.clientWidth, height: node.clientHeight })
@@ -115,7 +118,12 @@ function draw(
   const grid = style.borderTopColor
   const ink = style.color
   const colours = lines.map((line) => colourOf(node, line.tone))
-  const axis = { stroke: ink, grid: { stroke: grid, width: 1 }, ticks: { show: false }, font: `11px ${style.fontFamily}` }
+  const axis = {
+    stroke: ink,
+    grid: { stroke: grid, width: 1 },
+    ticks: { show: false },
+    font: `11px ${style.fontFamily}`,
+  }
   const now = Date.now() / 1000
   return new uPlot(
     {
@@ -129,7 +137,12 @@ function draw(
         y: { range: (_plot, _min, max) => [0, top ?? Math.max(atLeast ?? 0, Number.isFinite(max) ? max * 1.15 : 0)] },
       },
       axes: [
-        { ...axis, size: 22, space: 70, values: (_plot, splits) => splits.map((at) => minute(at)) },
+        {
+          ...axis,
+          size: 22,
+          space: 70,
+          values: (_plot, splits, _axis, _space, step) => splits.map((at) => timeOfDay(at, step)),
+        },
         { ...axis, size: 38, space: 34, values: (_plot, splits) => splits.map(format) },
       ],
       series: [
@@ -149,7 +162,10 @@ function draw(
           (plot) => {
             const index = plot.cursor.idx
             const at = index == null ? undefined : plot.data[0][index]
-            if (index == null || at === undefined || (plot.cursor.left ?? -1) < 0) return say("")
+            if (index == null || at === undefined || (plot.cursor.left ?? -1) < 0) {
+              say("")
+              return
+            }
             const values = lines.map((_line, column) => plot.data[column + 1]?.[index])
             const text = values.map((value) => (value == null ? "not known" : format(value))).join(" · ")
             say(`${clock(new Date(at * 1000))}  ${text}`)
@@ -186,8 +202,9 @@ function hatch(plot: uPlot, history: History, colour: string): void {
   }
 }
 
-function minute(atS: number): string {
-  return clock(new Date(atS * 1000)).slice(0, 5)
+function timeOfDay(atS: number, stepS: number): string {
+  const text = clock(new Date(atS * 1000))
+  return stepS < 60 ? text : text.slice(0, 5)
 }
 
 /** Resolves a custom property to a colour that a canvas takes: a probe element has it computed. */

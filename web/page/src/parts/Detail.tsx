@@ -29,7 +29,10 @@ export function Detail({ entry }: { entry: Entry | undefined }) {
         <span className="small" role="status">
           {said}
         </span>
-        <button type="button" onClick={() => void copy(text).then((done) => setSaid(done ? "copied" : "select it by hand, please"))}>
+        <button
+          type="button"
+          onClick={() => void copy(text).then((done) => setSaid(done ? "copied" : "select it by hand, please"))}
+        >
           Copy JSON
         </button>
       </div>
