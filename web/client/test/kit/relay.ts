@@ -7,6 +7,8 @@ export class Relay {
   readonly #server: Server
   readonly #sockets = new Set<Socket>()
   #isCut = false
+  #isFrozen = false
+  readonly #held: (() => void)[] = []
   /** Connections that were asked for. */
   asked = 0
 
@@ -37,6 +39,16 @@ export class Relay {
     this.#isCut = false
   }
 
+  /** Nothing passes, nobody is told, and new connections wait. */
+  freeze(): void {
+    this.#isFrozen = true
+  }
+
+  thaw(): void {
+    this.#isFrozen = false
+    for (const pass of this.#held.splice(0)) pass()
+  }
+
   async end(): Promise<void> {
     this.cut()
     this.#server.close()
@@ -55,12 +67,15 @@ export class Relay {
       [far, near],
     ] as const) {
       this.#sockets.add(socket)
+      socket.on("data", (bytes) => {
+        if (this.#isFrozen) this.#held.push(() => other.write(bytes))
+        else other.write(bytes)
+      })
       socket.on("error", () => other.destroy())
       socket.on("close", () => {
         this.#sockets.delete(socket)
         other.destroy()
       })
     }
-    near.pipe(far).pipe(near)
   }
 }
