@@ -3,15 +3,15 @@ import type { ChildProcess } from "node:child_process"
 import { spawn } from "node:child_process"
 import { once } from "node:events"
 import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from "node:fs"
+import { get } from "node:http"
 import { connect, createServer } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { fileURLToPath } from "node:url"
 import { Relay } from "./relay.js"
 import { within } from "./waiting.js"
 
-const REPOSITORY = fileURLToPath(new URL("../../../..", import.meta.url))
-const PYTHON = process.env.PYTHON ?? join(REPOSITORY, ".venv/bin/python")
+export const REPOSITORY = join(import.meta.dirname, "../../../..")
+export const PYTHON = process.env.ENGINE_EVENTS_PYTHON ?? join(REPOSITORY, ".venv/bin/python")
 /** Below the range from which the kernel takes ports for outgoing connections, and beside that of tests/kit. */
 const PORTS = { first: 13_000, count: 6_000 }
 
@@ -156,11 +156,12 @@ export class Stack {
 
   /** Whether the gateway has its bridge and everything is fresh. */
   async isReady(): Promise<boolean> {
-    try {
-      return (await fetch(`http://${this.gateway.address}/readyz`)).ok
-    } catch {
-      return false
-    }
+    return await new Promise((resolve) => {
+      get(`http://${this.gateway.address}/readyz`, (response) => {
+        response.resume()
+        resolve(response.statusCode === 200)
+      }).on("error", () => resolve(false))
+    })
   }
 
   async end(): Promise<void> {
