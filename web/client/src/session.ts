@@ -42,6 +42,7 @@ export class Session {
   received = 0
   superseded = 0
   lost = 0
+  #told: (Position & { lost: number; superseded: number }) | undefined
   #welcome: Welcome | undefined
   #isRecovered = false
   #isSettled = false
@@ -97,7 +98,8 @@ export class Session {
 
   #takeWelcome(welcome: Welcome): Reaction {
     const isFirst = this.#welcome === undefined
-    const { position, gap, again } = welcomed(this.position, welcome, isFirst)
+    const before = this.position
+    const { position, gap: missed, again } = welcomed(before, welcome, isFirst)
     this.#welcome = welcome
     this.position = position
     this.clientId = welcome.client_id
@@ -111,6 +113,7 @@ export class Session {
       this.store.markBridgeAway()
     } else if (!this.#isRecovered) this.store.doubt()
     this.subscribed(welcome.subscriptions)
+    const gap = missed && this.#untold(missed, before)
     if (gap !== undefined) this.#count(gap)
     this.#barriers += 1
     return { deliver: true, welcome, barrier: this.#barrier, ...(gap && { gap }) }
@@ -196,6 +199,17 @@ export class Session {
       const others = this.subscriptions.filter((pattern) => pattern !== type)
       return this.subscriptions.includes(type) && !covers(others, type) && this.store.isUnsettled(type)
     })
+  }
+
+  /** A connection that breaks before the first replayed event leaves us where we were: the next tells the same again. */
+  #untold(gap: Gap, before: Position | undefined): Gap | undefined {
+    if (gap.reason !== "resume" || before === undefined) return gap
+    const { epoch, seq } = before
+    const told = this.#told?.epoch === epoch && this.#told.seq === seq ? this.#told : undefined
+    this.#told = { epoch, seq, lost: gap.lost, superseded: gap.superseded }
+    const lost = Math.max(0, gap.lost - (told?.lost ?? 0))
+    const superseded = Math.max(0, gap.superseded - (told?.superseded ?? 0))
+    return lost + superseded > 0 ? { ...gap, lost, superseded } : undefined
   }
 
   #count(gap: Gap): void {

@@ -146,7 +146,7 @@ test("whatever happens, nothing is fresh but what the bridge said last in the pr
         } else if (one.kind === "unmark") {
           store.unmark("e")
           isMarked = false
-        } else if (one.kind === "drop") {
+        } else {
           store.markTypes(() => false)
           bridge = undefined
         }
