@@ -87,8 +87,7 @@ class Screen:
 
     async def notifications(self) -> list[str]:
         """The texts, oldest first."""
-        texts = await self.page.locator(".notes .text").all_inner_texts()
-        return [text.splitlines()[0].strip() for text in reversed(texts)]
+        return list(reversed(await self.page.locator(".notes .said").all_inner_texts()))
 
     # ---- what must never be
 

@@ -3,16 +3,18 @@
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import pytest
+import pytest_asyncio
 from playwright.async_api import expect
 
-from tests.browser.conftest import Open
+from tests.browser.conftest import ON_ONE_LOOP, Open
 from tests.kit.programs import Stack
+
+pytestmark = ON_ONE_LOOP
 
 TOKEN = "a-token-of-thirty-two-characters"  # noqa: S105 - it opens nothing but this test
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def guarded(tmp_path: Path) -> AsyncIterator[Stack]:
     tokens = tmp_path / "tokens"
     tokens.write_text(f"{TOKEN}\n")
@@ -38,7 +40,6 @@ async def test_page_asks_for_a_token_takes_it_and_keeps_it_for_the_tab(guarded: 
     assert TOKEN not in screen.page.url
 
 
-async def test_page_asks_nobody_where_nobody_is_asked(open_page: Open) -> None:
-    async with Stack(poll_s=0.5) as stack:
-        screen = await open_page(stack.http_url())
-        await expect(screen.page.get_by_role("dialog")).not_to_be_visible()
+async def test_page_asks_nobody_where_nobody_is_asked(stack: Stack, open_page: Open) -> None:
+    screen = await open_page(stack.http_url())
+    await expect(screen.page.get_by_role("dialog")).not_to_be_visible()

@@ -4,9 +4,11 @@ import json
 
 from playwright.async_api import expect
 
-from tests.browser.conftest import Open
+from tests.browser.conftest import ON_ONE_LOOP, Open
 from tests.kit.programs import Stack
 from tests.kit.scripted_engine import ScriptedEngine
+
+pytestmark = ON_ONE_LOOP
 
 
 async def test_filter_shows_what_matches_of_what_has_come_already(stack: Stack, open_page: Open) -> None:
@@ -16,7 +18,7 @@ async def test_filter_shows_what_matches_of_what_has_come_already(stack: Stack, 
     await expect(rows.first).to_have_text("agent.status")
     assert set(await rows.all_inner_texts()) <= {"agent.status", "storage.update"}
     await screen.page.get_by_placeholder("Filter").fill("nothing.of.the.kind")
-    await expect(screen.page.locator(".rows")).to_contain_text("Nothing that matches")
+    await expect(screen.page.locator(".list")).to_contain_text("Nothing that matches")
 
 
 async def test_pause_holds_the_list_still_and_nothing_else(stack: Stack, open_page: Open) -> None:

@@ -2,10 +2,12 @@
 
 import pytest
 
-from tests.browser.conftest import Open
+from tests.browser.conftest import ON_ONE_LOOP, Open
 from tests.browser.load import cost_of, heap_bytes, node_count, under_load
 from tests.kit.programs import Stack
 from tests.kit.scripted_engine import ScriptedEngine
+
+pytestmark = ON_ONE_LOOP
 
 MIB = 1 << 20
 

@@ -4,10 +4,12 @@ import asyncio
 
 from playwright.async_api import expect
 
-from tests.browser.conftest import Open
+from tests.browser.conftest import ON_ONE_LOOP, Open
 from tests.browser.screen import TOPICS
 from tests.kit.programs import Stack
 from tests.kit.scripted_engine import ScriptedEngine
+
+pytestmark = ON_ONE_LOOP
 
 TOLD_S = 4  # a second or two, and a busy machine
 

@@ -9,6 +9,7 @@ import { Storage } from "./panels/Storage"
 import { Stream } from "./panels/Stream"
 import { System } from "./panels/System"
 import { Top } from "./panels/Top"
+import { Guard } from "./parts/Guard"
 
 export function Page() {
   return (
@@ -18,13 +19,27 @@ export function Page() {
       </a>
       <Top />
       <main id="panels">
-        <Sources />
-        <System />
-        <Storage />
-        <Agents />
-        <Compression />
-        <Notifications />
-        <Inspector />
+        <Guard name="sources">
+          <Sources />
+        </Guard>
+        <Guard name="system">
+          <System />
+        </Guard>
+        <Guard name="storage">
+          <Storage />
+        </Guard>
+        <Guard name="agents">
+          <Agents />
+        </Guard>
+        <Guard name="compression">
+          <Compression />
+        </Guard>
+        <Guard name="notifications">
+          <Notifications />
+        </Guard>
+        <Guard name="inspector">
+          <Inspector />
+        </Guard>
       </main>
       <Stream />
       <Door />

@@ -36,11 +36,13 @@ export function Compression() {
       about={queue && `${queue.total_running} running, ${queue.total_pending} waiting, ${queue.total_jobs} listed`}
     >
       {queue && jobs.length === 0 && <Nothing>No compression jobs.</Nothing>}
-      <ul className="jobs scroll" tabIndex={0} aria-label="Compression jobs">
-        {jobs.slice(0, SHOWN).map((known) => (
-          <Job key={known.job.job_id} {...known} queueStale={view.stale} />
-        ))}
-      </ul>
+      {jobs.length > 0 && (
+        <ul className="jobs scroll" tabIndex={0} aria-label="Compression jobs">
+          {jobs.slice(0, SHOWN).map((known) => (
+            <Job key={known.job.job_id} {...known} queueStale={view.stale} />
+          ))}
+        </ul>
+      )}
     </Panel>
   )
 }

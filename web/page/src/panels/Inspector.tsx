@@ -15,6 +15,7 @@ const ROW_PX = 28
 const SPARE_ROWS = 4
 const RENDER_EVERY_MS = 250
 const EVERYTHING = ["*"]
+const DULL = ["stale", "timestamp", "server_time"]
 
 /** The tape, and how many messages it had when it was last worth a render. */
 function useTape(): [Tape, number] {
@@ -73,7 +74,10 @@ export function Inspector() {
         </span>
       </div>
       <div className="split">
-        <Rows entries={entries} chosen={chosen} onChoose={setChosen} onHold={hold} />
+        <div className="list">
+          <Rows entries={entries} chosen={chosen} onChoose={setChosen} onHold={hold} />
+          {entries.length === 0 && <Nothing>Nothing that matches has come yet.</Nothing>}
+        </div>
         <Detail entry={chosen} />
       </div>
     </Panel>
@@ -137,7 +141,6 @@ function Rows({
       onScroll={scrolled}
       onKeyDown={pressed}
     >
-      {entries.length === 0 && <Nothing>Nothing that matches has come yet.</Nothing>}
       <div className="all" role="presentation" style={{ height: entries.length * ROW_PX }}>
         {shown.map((entry, index) => (
           <div
@@ -168,9 +171,10 @@ function isBad({ type, data }: Message): boolean {
 
 /** The first few values, so that one need not look into every event. */
 function gist({ data, snapshot }: Message): string {
-  const parts = snapshot === true ? ["snapshot"] : []
-  for (const [key, value] of Object.entries((data ?? {}) as Record<string, unknown>)) {
-    if (value === null || key === "timestamp") continue
+  const fields = (data ?? {}) as Record<string, unknown>
+  const parts = [...(fields["stale"] === true ? ["stale"] : []), ...(snapshot === true ? ["snapshot"] : [])]
+  for (const [key, value] of Object.entries(fields)) {
+    if (value === null || DULL.includes(key)) continue
     if (typeof value === "object") parts.push(`${key} ${Array.isArray(value) ? `[${value.length}]` : "{…}"}`)
     else parts.push(`${key} ${short(value as string | number | boolean)}`)
     if (parts.length > 5) break

@@ -20,11 +20,13 @@ export function Notifications() {
       about={notifications.length > 0 ? `the last ${notifications.length}` : ""}
     >
       {notifications.length === 0 && <Nothing>Nothing since this page was opened.</Nothing>}
-      <ol className="notes scroll" tabIndex={0} aria-label="Notifications, newest first">
-        {notifications.map((message) => (
-          <Note key={message.seq ?? message.timestamp} message={message} />
-        ))}
-      </ol>
+      {notifications.length > 0 && (
+        <ol className="notes scroll" tabIndex={0} aria-label="Notifications, newest first">
+          {notifications.map((message) => (
+            <Note key={message.seq ?? message.timestamp} message={message} />
+          ))}
+        </ol>
+      )}
     </Panel>
   )
 }
@@ -38,7 +40,7 @@ const Note = memo(function Note({ message }: { message: Message<Notification> })
       </time>
       <span className={`badge ${CONDITIONS[level] ?? "off"}`}>{level}</span>
       <span className="text">
-        {text}
+        <span className="said">{text}</span>
         {source && <small> {source}</small>}
       </span>
     </li>

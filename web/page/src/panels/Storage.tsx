@@ -27,11 +27,13 @@ export function Storage() {
       about={pools && `${pools.length} ${pools.length === 1 ? "pool" : "pools"}`}
     >
       {pools?.length === 0 && <Nothing>The engine has no storage pools.</Nothing>}
-      <ul className="pools scroll" tabIndex={0} aria-label="Storage pools">
-        {pools?.map((pool) => (
-          <Pool key={pool.name} pool={pool} />
-        ))}
-      </ul>
+      {pools && pools.length > 0 && (
+        <ul className="pools scroll" tabIndex={0} aria-label="Storage pools">
+          {pools.map((pool) => (
+            <Pool key={pool.name} pool={pool} />
+          ))}
+        </ul>
+      )}
     </Panel>
   )
 }

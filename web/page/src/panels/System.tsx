@@ -50,7 +50,7 @@ export function System() {
           <figcaption>
             <span className="what">CPU</span>
             <span className="value number">{percent(system?.cpu_usage)}</span>
-            <span className="more">up {duration(system?.uptime)}</span>
+            {system && <span className="more number">up {duration(system.uptime)}</span>}
           </figcaption>
           <Chart history={history} lines={CPU} label="CPU" format={wholePercent} top={100} />
         </figure>
@@ -58,9 +58,11 @@ export function System() {
           <figcaption>
             <span className="what">Memory</span>
             <span className="value number">{percent(system?.memory_pct)}</span>
-            <span className="more number">
-              {bytes(system?.memory_used)} of {bytes(system?.memory_total)}
-            </span>
+            {system && (
+              <span className="more number">
+                {bytes(system.memory_used)} of {bytes(system.memory_total)}
+              </span>
+            )}
           </figcaption>
           <Chart history={history} lines={MEMORY} label="Memory" format={wholePercent} top={100} />
         </figure>
@@ -68,14 +70,16 @@ export function System() {
           <figcaption>
             <span className="what">Load</span>
             <span className="value number">{load(system, 0)}</span>
-            <span className="more number legend">
-              {LOAD.map((line, index) => (
-                <span key={line.name}>
-                  <i className={`tone ${line.tone}`} aria-hidden="true" />
-                  {line.name} {load(system, index)}
-                </span>
-              ))}
-            </span>
+            {system && (
+              <span className="more number legend">
+                {LOAD.map((line, index) => (
+                  <span key={line.name}>
+                    <i className={`tone ${line.tone}`} aria-hidden="true" />
+                    {line.name} {load(system, index)}
+                  </span>
+                ))}
+              </span>
+            )}
           </figcaption>
           <Chart history={history} lines={LOAD} label="Load" format={twoDigits} atLeast={1} />
         </figure>

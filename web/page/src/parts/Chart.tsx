@@ -6,7 +6,7 @@ import uPlot from "uplot"
 import "uplot/dist/uPlot.min.css"
 
 import { onTick } from "../clock"
-import { clock, duration } from "../format"
+import { clock } from "../format"
 import type { History } from "../history"
 import { onTheme } from "../theme"
 
@@ -66,7 +66,7 @@ export function Chart({ history, lines, label, format, top, atLeast }: Props) {
       })
       node?.setAttribute(
         "aria-label",
-        `${label}, last ${duration(history.windowS(Date.now() / 1000))}. ${parts.join("; ")}`,
+        `${label}, last ${Math.round(history.windowS(Date.now() / 1000) / 60)} min. ${parts.join("; ")}`,
       )
     }
     const sized = new ResizeObserver(() => {
@@ -129,7 +129,7 @@ function draw(
     {
       width: Math.max(1, node.clientWidth),
       height: Math.max(1, node.clientHeight),
-      padding: [8, 8, 0, 0],
+      padding: [8, 26, 0, 0],
       legend: { show: false },
       cursor: { y: false, drag: { x: false, y: false }, points: { size: 6 } },
       scales: {

@@ -29,10 +29,11 @@ export const Age = memo(function Age({ since }: { since: Date | undefined }) {
 export function FreshnessChip({ topic }: { topic: Fresh }) {
   const condition = conditionOf(topic)
   return (
-    <span className={`chip ${condition}`} data-condition={condition}>
+    // another element for another condition: it comes in its place, and none is seen to move
+    <span key={condition} className={`chip ${condition}`} data-condition={condition}>
       <span className="dot" aria-hidden="true" />
       {condition === "waiting" ? "no data yet" : condition}
-      {condition !== "waiting" && (
+      {topic.lastUpdate !== undefined && (
         <span className="age">
           <Age since={topic.lastUpdate} />
         </span>
