@@ -44,8 +44,8 @@ export class Connection {
       if (token !== undefined) this.send("auth", { token })
     }
     socket.onmessage = ({ data }) => {
-      this.#watchdog.heard(Date.now())
       const message = parseMessage(data)
+      this.#watchdog.heard(Date.now(), message?.type === "pong" || message?.type === "error")
       if (message !== undefined) this.#listener?.message(message)
     }
     socket.onclose = ({ code, reason }) => this.#end(code, reason)

@@ -15,38 +15,48 @@ const OVERSLEPT_MS = 2_000
 export class Watchdog {
   #quietMs = QUIET_MS
   #heardMs = 0
-  #answerDueMs: number | undefined
+  /** How long the answer to the open question may take. Undefined: nothing is asked. */
+  #patienceMs: number | undefined
   #lookDueMs = Infinity
 
   /** A connection begins. `heartbeatS`: how often the gateway says something by itself, seconds. */
   begin(nowMs: number, heartbeatS: number): void {
     this.#quietMs = Math.min(QUIET_MS, Math.max(SHORTEST_QUIET_MS, heartbeatS * 1_250))
     this.#lookDueMs = Infinity
-    this.heard(nowMs)
+    this.#patienceMs = undefined
+    this.#heardMs = nowMs
   }
 
-  heard(nowMs: number): void {
+  /**
+   * Something came. Only an answer says that the other end is there now: anything else may have been on its way when the
+   * connection died. But while it keeps coming there is time.
+   */
+  heard(nowMs: number, isAnswer: boolean): void {
     this.#heardMs = nowMs
-    this.#answerDueMs = undefined
+    if (isAnswer) this.#patienceMs = undefined
   }
 
   /** When to `look` next: ask this before every wait. */
   nextLookMs(): number {
-    this.#lookDueMs = this.#answerDueMs ?? this.#heardMs + this.#quietMs
+    this.#lookDueMs = this.#heardMs + (this.#patienceMs ?? this.#quietMs)
     return this.#lookDueMs
   }
 
   look(nowMs: number): Verdict {
     if (nowMs - this.#lookDueMs > OVERSLEPT_MS) return this.suspect(nowMs)
-    if (this.#answerDueMs !== undefined) return nowMs >= this.#answerDueMs ? "dead" : "fine"
-    if (nowMs - this.#heardMs < this.#quietMs) return "fine"
-    this.#answerDueMs = nowMs + ANSWER_MS
-    return "ping"
+    const silentMs = nowMs - this.#heardMs
+    if (this.#patienceMs !== undefined) return silentMs >= this.#patienceMs ? "dead" : "fine"
+    return silentMs >= this.#quietMs ? this.#ask(nowMs, ANSWER_MS) : "fine"
   }
 
   /** Something happened that may have cut the connection without a word. */
   suspect(nowMs: number): Verdict {
-    this.#answerDueMs = nowMs + HASTY_ANSWER_MS
+    return this.#ask(nowMs, HASTY_ANSWER_MS)
+  }
+
+  #ask(nowMs: number, patienceMs: number): Verdict {
+    this.#heardMs = nowMs
+    this.#patienceMs = patienceMs
     return "ping"
   }
 }

@@ -24,12 +24,21 @@ test("a heartbeat that comes more often is missed sooner", () => {
   expect(next(dog)).toEqual({ verdict: "ping", atMs: 5_000 })
 })
 
-test("whatever is heard is an answer", () => {
+test("an answer is the end of the question", () => {
   const dog = new Watchdog()
   dog.begin(0, 30)
   next(dog)
-  dog.heard(13_999)
+  dog.heard(13_999, true)
   expect(next(dog)).toEqual({ verdict: "ping", atMs: 23_999 })
+})
+
+test("what was on its way when the connection died is no answer, but while something comes there is time", () => {
+  const dog = new Watchdog()
+  dog.begin(0, 30)
+  dog.suspect(1_000)
+  dog.heard(1_010, false)
+  dog.heard(2_500, false)
+  expect(next(dog)).toEqual({ verdict: "dead", atMs: 4_500 })
 })
 
 test("who slept through the time asks again before giving up", () => {
@@ -50,14 +59,14 @@ test("a suspicion is settled within two seconds", () => {
 
 test("a connection on which something is heard every ten seconds never dies, however late it is looked at", () => {
   fc.assert(
-    fc.property(fc.array(fc.integer({ min: 1, max: 9_999 }), { minLength: 1, maxLength: 50 }), (pauses) => {
+    fc.property(fc.array(fc.tuple(fc.integer({ min: 1, max: 9_999 }), fc.boolean()), { maxLength: 50 }), (pauses) => {
       const dog = new Watchdog()
       let nowMs = 0
       dog.begin(nowMs, 30)
-      for (const pauseMs of pauses) {
+      for (const [pauseMs, isAnswer] of pauses) {
         if (dog.nextLookMs() <= nowMs + pauseMs) expect(dog.look(nowMs + pauseMs)).not.toBe("dead")
         nowMs += pauseMs
-        dog.heard(nowMs)
+        dog.heard(nowMs, isAnswer)
       }
     }),
   )
