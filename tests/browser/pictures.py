@@ -17,16 +17,16 @@ from tests.kit.programs import Stack
 
 __all__ = ["take"]
 
-_DESK = {"width": 1280, "height": 1180}
+_DESK = {"width": 1280, "height": 800}
 _PHONE = {"width": 390, "height": 844}
 _WATCHED_S = 100.0
 _MIB = 1 << 20
-_COLOURS = 64
+_COLOURS = 160
 _MOST_BYTES = 150_000
 
 
 async def take(folder: Path) -> None:
-    """Runs the programs for two minutes, with something to do: page-light.png, page-stale.png, page-phone.png."""
+    """Runs the programs for some minutes, with something to do: page-light.png, page-stale.png, page-phone.png."""
     folder.mkdir(parents=True, exist_ok=True)
     async with Stack(poll_s=1, heartbeat_s=5) as stack, chromium.launch(chromium.find()) as browser:
         url = stack.http_url()
@@ -40,7 +40,8 @@ async def take(folder: Path) -> None:
         await expect(light.page.locator(".jobs")).to_contain_text("running")
         await asyncio.sleep(6)
         await light.page.locator(".row", has_text="compression.update").first.click()
-        _write(await light.page.screenshot(), folder / "page-light.png")
+        await light.page.evaluate("scrollTo(0, 0)")
+        _write(await light.page.screenshot(full_page=True), folder / "page-light.png")
         _write(await phone.page.screenshot(), folder / "page-phone.png")
         await stack.engine.kill()
         for topic in TOPICS:

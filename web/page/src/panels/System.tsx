@@ -24,14 +24,21 @@ const twoDigits = (value: number) => value.toFixed(value < 10 ? 2 : 1)
 function record(client: EventClient, history: History): () => void {
   let seen: SystemStatus | undefined
   function take(): void {
-    const { data, stale } = client.topic("system.status")
+    const { data, stale, lastUpdate } = client.topic("system.status")
     const now = Date.now() / 1000
     if (data === undefined) return
     if (stale) history.silence(now)
     if (stale || data === seen) return
     seen = data
     const [one, five, fifteen] = data.load_average
-    history.add(now, [data.cpu_usage, data.memory_pct, one ?? null, five ?? null, fifteen ?? null])
+    // when it was said, not when it came: a page that was busy has what it missed drawn where it belongs
+    history.add((lastUpdate?.getTime() ?? Date.now()) / 1000, [
+      data.cpu_usage,
+      data.memory_pct,
+      one ?? null,
+      five ?? null,
+      fifteen ?? null,
+    ])
   }
   take()
   return client.onTopic("system.status", take)

@@ -42,7 +42,7 @@ export function FreshnessChip({ topic }: { topic: Fresh }) {
   )
 }
 
-/** The line across a stale panel: since when, and why. */
+/** What a stale panel says beside its title: since when, and why. It stands where something stood before, so nothing moves. */
 export function StaleNotice({ topic }: { topic: Fresh }) {
   return (
     <p className="stale-notice">

@@ -25,10 +25,9 @@ export function Panel({
     <section className={`panel ${name}`} aria-labelledby={id} data-condition={condition}>
       <header>
         <h2 id={id}>{title}</h2>
-        <div className="about">{about}</div>
+        {topic && condition === "stale" ? <StaleNotice topic={topic} /> : <div className="about">{about}</div>}
         {topic && <FreshnessChip topic={topic} />}
       </header>
-      {topic && condition === "stale" && <StaleNotice topic={topic} />}
       <div className="body">{children}</div>
     </section>
   )
