@@ -1,41 +1,27 @@
 // The client: one connection kept alive to one gateway, and what it tells. Owns the timers between connections.
 import { backoffMs, comesBack, GOOD_AFTER_MS, wishedMs } from "./backoff.js"
 import type { SocketConstructor } from "./connection.js"
-import { Connection } from "./connection.js"
+import { Connection, GIVEN_UP } from "./connection.js"
+import { Credentials } from "./credentials.js"
 import type { Listener } from "./interests.js"
 import { Interests } from "./interests.js"
-import type { Memory } from "./memory.js"
+import { callSafely, Listeners } from "./listeners.js"
 import { keep, recall } from "./memory.js"
 import type { CompressionJob, Message, RequestError, StateData, StateType, Welcome } from "./messages.js"
 import { DEFAULT_TYPES } from "./messages.js"
+import type { EventClientOptions } from "./options.js"
+import { socketUrl } from "./options.js"
 import { listenToPage } from "./page_events.js"
-import type { Gap } from "./position.js"
 import { Session } from "./session.js"
 import type { ConnectionState, Status } from "./status.js"
-import { callSafely, Listeners } from "./status.js"
+import { StatusBoard } from "./status.js"
 import type { Change } from "./store.js"
 import { Subscriber } from "./subscriber.js"
 import type { TokenSource } from "./token.js"
-import { expiryMs, refreshInMs } from "./token.js"
 import type { Topic } from "./topic.js"
 
-export interface EventClientOptions {
-  /** The gateway's `/ws`: ws(s):, http(s):, or relative to the page. */
-  url: string
-  /** Types and patterns wanted from the start; by default the gateway's eight. More come with `subscribe` and `onTopic`. */
-  types?: readonly string[]
-  /** Where the gateway asks for credentials. A function is asked for each connection, and before a JWT expires. */
-  token?: TokenSource
-  /** Keeps position and states over a reload of the page: `sessionStorage`, say. By default nothing is kept. */
-  storage?: Memory
-  /** By default the global one; Node 20 has none: give it that of the ws package. */
-  WebSocket?: SocketConstructor
-  /** Events will never come: what was lost is told here and in `status`, never silently. */
-  onGap?: (gap: Gap) => void
-}
-
-const COUNTERS_EVERY_MS = 250
-const LONGEST_TIMER_MS = 2 ** 31 - 1
+/** A connection that was being made when we woke may be waiting for a network that is gone. */
+const DIAL_AGAIN_AFTER_MS = 2_000
 
 export class EventClient {
   readonly #options: EventClientOptions
@@ -43,13 +29,11 @@ export class EventClient {
   readonly #session = new Session()
   readonly #interests = new Interests()
   readonly #subscriber: Subscriber
-  readonly #statusListeners = new Listeners()
+  readonly #credentials: Credentials
+  readonly #board: StatusBoard
   readonly #changeListeners = new Map<Change, Listeners>()
-  #token: TokenSource | undefined
   #state: ConnectionState = "closed"
   #connection: Connection | undefined
-  /** Counts connections, so that a token that comes late is not used for another one. */
-  #dialled = 0
   #dialledAtMs = 0
   #opened = 0
   #openedAtMs: number | undefined
@@ -57,25 +41,20 @@ export class EventClient {
   #isOrdered = false
   #retryTimer: ReturnType<typeof setTimeout> | undefined
   #retryAt: Date | undefined
-  #tokenTimer: ReturnType<typeof setTimeout> | undefined
   #end: { code: number; reason: string } | undefined
   #problem: RequestError | undefined
   #lastMessageAtMs: number | undefined
-  #status: Status
-  #statusTimer: ReturnType<typeof setTimeout> | undefined
   #stopListening: (() => void) | undefined
 
   /** TypeError, RangeError: what `url` or `types` say is not possible. Nothing happens before `start`. */
   constructor(options: EventClientOptions) {
     this.#options = options
     this.#url = socketUrl(options.url)
-    this.#token = options.token
     this.#interests.add(options.types ?? DEFAULT_TYPES)
-    this.#subscriber = new Subscriber(
-      this.#interests,
-      (type, data, id) => this.#connection?.send(type, data, id) ?? false,
-    )
-    this.#status = this.#makeStatus()
+    const send = (type: string, data?: object, id?: string) => this.#connection?.send(type, data, id) ?? false
+    this.#subscriber = new Subscriber(this.#interests, send)
+    this.#credentials = new Credentials(options.token, (token) => send("auth", { token }))
+    this.#board = new StatusBoard(() => this.#makeStatus())
   }
 
   /** Connects, and comes back after every loss, until `close`. Again after the gateway refused us for good. */
@@ -104,12 +83,12 @@ export class EventClient {
 
   /** The present state of the connection: another object only when something changed. Counters change 4 times a second. */
   get status(): Status {
-    return this.#status
+    return this.#board.status
   }
 
   /** Gives what ends it, as all of these do. */
   onStatus(listener: () => void): () => void {
-    return this.#statusListeners.add(listener)
+    return this.#board.onStatus(listener)
   }
 
   /**
@@ -147,11 +126,10 @@ export class EventClient {
 
   /** From now on this token: shown to the gateway at once. After a refusal (4501, 4503) it connects again with it. */
   setToken(token: TokenSource): void {
-    this.#token = token
-    const code = this.#end?.code ?? 0
-    if (this.#state === "open") void this.#showToken(this.#dialled)
+    this.#credentials.source = token
+    if (this.#state === "open") void this.#credentials.renew()
     else if (this.#state !== "closed") this.#redial()
-    else if (this.#stopListening !== undefined && !comesBack(code)) this.start()
+    else if (this.#stopListening !== undefined) this.start() // not closed by us: refused
   }
 
   #onChange(change: Change, type: StateType, listener: () => void): () => void {
@@ -168,29 +146,28 @@ export class EventClient {
   // --- connecting
 
   #dial(): void {
-    const dialled = ++this.#dialled
     this.#dialledAtMs = Date.now()
     this.#isOrdered = false
     clearTimeout(this.#retryTimer)
     this.#setState("connecting")
-    if (typeof this.#token !== "function") this.#connect(this.#token)
-    else {
-      void this.#fetchToken().then((token) => {
-        if (dialled !== this.#dialled) return
-        if (token === undefined) this.#lost(0, "no token")
-        else this.#connect(token)
-      })
-    }
+    this.#credentials.begin((token) => {
+      if (token === undefined && this.#credentials.source !== undefined) this.#lost(GIVEN_UP, "no token")
+      else this.#connect(token)
+    })
   }
 
   #connect(token: string | undefined): void {
     const WebSocket = this.#options.WebSocket ?? (globalThis as { WebSocket?: SocketConstructor }).WebSocket
-    if (WebSocket === undefined) throw new TypeError("there is no WebSocket here: give one as an option")
-    this.#connection = new Connection(WebSocket, this.#address(), token, {
-      message: (message) => this.#receive(message),
-      ended: (code, reason) => this.#lost(code, reason),
-    })
-    if (token !== undefined) this.#refreshBefore(token)
+    try {
+      if (WebSocket === undefined) throw new TypeError("there is no WebSocket here: give one as an option")
+      this.#connection = new Connection(WebSocket, this.#address(), token, {
+        message: (message) => this.#receive(message),
+        ended: (code, reason) => this.#lost(code, reason),
+      })
+    } catch (error) {
+      this.#stop("closed") // ws: from a page of https:, say, which no second attempt changes
+      throw error
+    }
   }
 
   /** With a position it asks for just what the position stands for; what is wanted beside that is asked for afterwards. */
@@ -222,14 +199,15 @@ export class EventClient {
     if (gap !== undefined) callSafely(() => this.#options.onGap?.(gap))
     this.#tellChanges()
     if (deliver) for (const hear of this.#interests.listeners(message)) callSafely(() => hear(message))
-    if (isQuick(message)) this.#tellStatus()
-    else this.#statusTimer ??= setTimeout(() => this.#tellStatus(), COUNTERS_EVERY_MS)
+    if (message.seq === undefined) this.#board.tell()
+    else this.#board.tellSoon()
   }
 
   #welcomed(welcome: Welcome): void {
     if (this.#state !== "open") {
       this.#opened += 1
       this.#openedAtMs = Date.now()
+      this.#problem = undefined
       this.#connection?.watch(welcome.heartbeat_s)
       this.#setState("open")
     }
@@ -260,9 +238,8 @@ export class EventClient {
 
   /** Nothing is connected, and nothing on its way. */
   #stop(state: ConnectionState, waitMs?: number): void {
-    this.#dialled += 1
     clearTimeout(this.#retryTimer)
-    clearTimeout(this.#tokenTimer)
+    this.#credentials.end()
     this.#connection?.drop()
     this.#connection = undefined
     this.#openedAtMs = undefined
@@ -277,7 +254,9 @@ export class EventClient {
   #wake(): void {
     if (this.#state === "open") this.#connection?.suspect()
     else if (this.#state === "waiting" && !this.#isOrdered) this.#dial()
-    else if (this.#state === "connecting" && Date.now() - this.#dialledAtMs > 2_000) this.#redial()
+    else if (this.#state === "connecting" && Date.now() - this.#dialledAtMs > DIAL_AGAIN_AFTER_MS) {
+      this.#redial()
+    }
   }
 
   /** An open WebSocket would keep the page out of the back-forward cache, and nobody would be there to read it. */
@@ -293,45 +272,12 @@ export class EventClient {
     if (this.#options.storage && saved) keep(this.#options.storage, this.#url.href, saved)
   }
 
-  // --- credentials
-
-  async #fetchToken(): Promise<string | undefined> {
-    try {
-      return typeof this.#token === "function" ? await this.#token() : this.#token
-    } catch {
-      return undefined
-    }
-  }
-
-  async #showToken(dialled: number): Promise<void> {
-    const token = await this.#fetchToken()
-    if (dialled !== this.#dialled || token === undefined) return
-    this.#connection?.send("auth", { token })
-    this.#refreshBefore(token)
-  }
-
-  #refreshBefore(token: string): void {
-    clearTimeout(this.#tokenTimer)
-    const expiresMs = typeof this.#token === "function" ? expiryMs(token) : undefined
-    if (expiresMs === undefined) return
-    const waitMs = Math.min(refreshInMs(expiresMs, Date.now()), LONGEST_TIMER_MS)
-    const dialled = this.#dialled
-    this.#tokenTimer = setTimeout(() => void this.#showToken(dialled), waitMs)
-  }
-
   // --- telling
 
   #setState(state: ConnectionState, waitMs?: number): void {
     this.#state = state
     this.#retryAt = state === "waiting" && waitMs !== undefined ? new Date(Date.now() + waitMs) : undefined
-    this.#tellStatus()
-  }
-
-  #tellStatus(): void {
-    clearTimeout(this.#statusTimer)
-    this.#statusTimer = undefined
-    this.#status = this.#makeStatus()
-    this.#statusListeners.call()
+    this.#board.tell()
   }
 
   #tellChanges(): void {
@@ -360,16 +306,4 @@ export class EventClient {
       freshness,
     }
   }
-}
-
-/** What changes more than counters. */
-function isQuick(message: Message): boolean {
-  return message.seq === undefined
-}
-
-function socketUrl(text: string): URL {
-  const page = (globalThis as { location?: { href: string } }).location?.href
-  const url = new URL(text, page)
-  url.protocol = url.protocol.replace(/^http/, "ws")
-  return url
 }

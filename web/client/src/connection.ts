@@ -33,6 +33,7 @@ export interface ConnectionListener {
 export class Connection {
   readonly #socket: Socket
   readonly #watchdog = new Watchdog()
+  #questions = 0
   #listener: ConnectionListener | undefined
   #timer: ReturnType<typeof setTimeout> | undefined
 
@@ -45,7 +46,7 @@ export class Connection {
     }
     socket.onmessage = ({ data }) => {
       const message = parseMessage(data)
-      this.#watchdog.heard(Date.now(), message?.type === "pong" || message?.type === "error")
+      this.#watchdog.heard(Date.now(), message !== undefined && this.#isAnswer(message))
       if (message !== undefined) this.#listener?.message(message)
     }
     socket.onclose = ({ code, reason }) => this.#end(code, reason)
@@ -69,7 +70,7 @@ export class Connection {
   /** It may be dead: asks, and gives up soon if nothing comes. */
   suspect(): void {
     this.#watchdog.suspect(Date.now())
-    this.send("ping")
+    this.#ask()
     this.#lookLater()
   }
 
@@ -97,8 +98,22 @@ export class Connection {
       this.giveUp("silent")
       return
     }
-    if (verdict === "ping") this.send("ping")
+    if (verdict === "ping") this.#ask()
     this.#lookLater()
+  }
+
+  #ask(): void {
+    this.#questions += 1
+    this.send("ping", {}, this.#question)
+  }
+
+  get #question(): string {
+    return `alive-${this.#questions}`
+  }
+
+  /** A refusal answers too; one for too many messages has no id. */
+  #isAnswer({ type, id }: Message): boolean {
+    return (type === "pong" && id === this.#question) || type === "error"
   }
 
   /** Nobody waits for the closing handshake: the other end may be frozen. */

@@ -22,6 +22,9 @@ export interface Reaction {
   refresh?: string[]
 }
 
+/** No message of the gateway's own takes so long: it sends none to those who do not read. */
+const CLOCK_WAS_SET_MS = 5_000
+
 /** What a page that comes back needs. */
 export interface Saved {
   position: Position
@@ -89,11 +92,13 @@ export class Session {
     this.store.restore(saved.states)
   }
 
-  /** The smallest difference is the truest: it has the least of the network's delay in it. */
+  /** The smallest difference is the truest: it has the least of the network's delay in it. One that is much larger means
+   * that a clock was set. */
   #compareClocks(message: Message, nowMs: number): void {
     if (message.seq !== undefined) return
     const offsetMs = nowMs - Date.parse(message.timestamp)
-    if (offsetMs < (this.#offsetMs ?? Infinity)) this.#offsetMs = offsetMs
+    const before = this.#offsetMs ?? Infinity
+    if (offsetMs < before || offsetMs - before > CLOCK_WAS_SET_MS) this.#offsetMs = offsetMs
   }
 
   #takeWelcome(welcome: Welcome): Reaction {

@@ -1,4 +1,5 @@
 // The state of the connection as it is shown.
+import { Listeners } from "./listeners.js"
 
 export type ConnectionState =
   | "connecting"
@@ -17,10 +18,10 @@ export interface Status {
   readonly seq?: number | undefined
   /** While waiting: when it is tried next. */
   readonly retryAt?: Date | undefined
-  /** How the last connection ended; kept until the next is open. 4000: we gave it up (see closeReason). */
+  /** How the last connection ended that did. 4000: we gave it up ourselves (see closeReason). */
   readonly closeCode?: number | undefined
   readonly closeReason?: string | undefined
-  /** What the gateway last refused: the code of its `error`, and why. */
+  /** What the gateway refused last on this connection: the code of its `error`, and why. */
   readonly problem?: { readonly code: string; readonly message: string } | undefined
   /** Whether the gateway has its bridge. Absent: not known. */
   readonly bridgeConnected?: boolean | undefined
@@ -39,30 +40,38 @@ export interface Status {
   readonly freshness: Readonly<Record<string, number>>
 }
 
-/** Listeners of one kind. One that throws does not keep the others from hearing. */
-export class Listeners {
-  readonly #all = new Set<() => void>()
+const COUNTERS_EVERY_MS = 250
 
-  add(listener: () => void): () => void {
-    const own = () => {
-      listener()
-    }
-    this.#all.add(own)
-    return () => this.#all.delete(own)
+/** The status as everybody sees it: one object until it is told that something changed. */
+export class StatusBoard {
+  readonly #make: () => Status
+  readonly #listeners = new Listeners()
+  #status: Status
+  #timer: ReturnType<typeof setTimeout> | undefined
+
+  constructor(make: () => Status) {
+    this.#make = make
+    this.#status = make()
   }
 
-  call(): void {
-    for (const listener of this.#all) callSafely(listener)
+  get status(): Status {
+    return this.#status
   }
-}
 
-/** What a listener throws is reported as nobody's, as it is for the listeners of an EventTarget. */
-export function callSafely(listener: () => void): void {
-  try {
-    listener()
-  } catch (error) {
-    queueMicrotask(() => {
-      throw error
-    })
+  onStatus(listener: () => void): () => void {
+    return this.#listeners.add(listener)
+  }
+
+  /** Something changed that is to be seen at once. */
+  tell(): void {
+    clearTimeout(this.#timer)
+    this.#timer = undefined
+    this.#status = this.#make()
+    this.#listeners.call()
+  }
+
+  /** Counters changed: they are seen a few times a second. */
+  tellSoon(): void {
+    this.#timer ??= setTimeout(() => this.tell(), COUNTERS_EVERY_MS)
   }
 }

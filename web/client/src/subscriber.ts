@@ -75,25 +75,30 @@ export class Subscriber {
     this.#send("subscribe", { types })
   }
 
-  /** A message came that may be an answer. True: it is a refusal of what we asked. */
+  /** A message came that may be an answer. True: it is a refusal. */
   answered(message: Message): boolean {
     const request = this.#request
     if (message.type !== "subscribe" && message.type !== "error") return false
-    const isOurs = request !== undefined && message.id === request.id
-    if (isOurs) this.#request = undefined
-    if (message.type === "subscribe") {
-      if (isOurs) this.#sync()
-      return false
+    const isUnread = message.type === "error" && (message.data as RequestError).code === "RATE_LIMITED"
+    if (request !== undefined && (message.id === request.id || isUnread)) {
+      this.#request = undefined
+      if (message.type === "subscribe") this.#sync()
+      else if (isUnread) this.#tryLater(request.patterns)
+      else this.#takeRefusal(request.patterns)
     }
-    if (isOurs) this.#takeRefusal(request.patterns, (message.data as RequestError).code)
-    return true
+    return message.type === "error"
   }
 
-  #takeRefusal(patterns: string[], code: string): void {
+  #tryLater(patterns: string[]): void {
+    for (const pattern of patterns) this.#told?.delete(pattern)
+    setTimeout(() => this.#sync(), LINGER_MS)
+  }
+
+  #takeRefusal(patterns: string[]): void {
     for (const pattern of patterns) {
       this.#told?.delete(pattern)
       if (patterns.length > 1) this.#doubtful.add(pattern)
-      else if (code !== "RATE_LIMITED") this.#refused.add(pattern)
+      else this.#refused.add(pattern)
     }
     this.#send("ping") // ten bad messages in a row would end the connection; a good one between them is not in that row
     this.#sync()
