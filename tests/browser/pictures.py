@@ -18,6 +18,7 @@ from tests.kit.programs import Stack
 __all__ = ["take"]
 
 _DESK = {"width": 1280, "height": 800}
+_WHOLE = {"width": 1280, "height": 1430}
 _PHONE = {"width": 390, "height": 844}
 _WATCHED_S = 100.0
 _MIB = 1 << 20
@@ -30,7 +31,7 @@ async def take(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     async with Stack(poll_s=1, heartbeat_s=5) as stack, chromium.launch(chromium.find()) as browser:
         url = stack.http_url()
-        light = await Screen.open(browser, url, viewport=_DESK, color_scheme="light")
+        light = await Screen.open(browser, url, viewport=_WHOLE, color_scheme="light")
         dark = await Screen.open(browser, url, viewport=_DESK, color_scheme="dark")
         phone = await Screen.open(browser, url, viewport=_PHONE, color_scheme="dark")
         await _compress(stack, "photos.tar", mib=24, level=3)
@@ -41,7 +42,7 @@ async def take(folder: Path) -> None:
         await asyncio.sleep(6)
         await light.page.locator(".row", has_text="compression.update").first.click()
         await light.page.evaluate("scrollTo(0, 0)")
-        _write(await light.page.screenshot(full_page=True), folder / "page-light.png")
+        _write(await light.page.screenshot(), folder / "page-light.png")
         _write(await phone.page.screenshot(), folder / "page-phone.png")
         await stack.engine.kill()
         for topic in TOPICS:

@@ -2,7 +2,7 @@
 
 const WHY: Record<string, string> = {
   RPC_DISCONNECT: "the engine does not answer",
-  CIRCUIT_BREAKER_OPEN: "the engine failed too often and is not asked for now",
+  CIRCUIT_BREAKER_OPEN: "the engine keeps failing",
   BRIDGE_DISCONNECT: "the gateway has lost the bridge",
   DISCONNECTED: "this page has lost the gateway",
   UNCONFIRMED: "connected again, but nobody has confirmed this yet",

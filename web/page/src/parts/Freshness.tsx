@@ -32,7 +32,7 @@ export function FreshnessChip({ topic }: { topic: Fresh }) {
     // another element for another condition: it comes in its place, and none is seen to move
     <span key={condition} className={`chip ${condition}`} data-condition={condition}>
       <span className="dot" aria-hidden="true" />
-      {condition === "waiting" ? "no data yet" : condition}
+      <span className="word">{condition === "waiting" ? "no data yet" : condition}</span>
       {topic.lastUpdate !== undefined && (
         <span className="age">
           <Age since={topic.lastUpdate} />
