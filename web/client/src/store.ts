@@ -94,7 +94,7 @@ export class StateStore {
   doubt(): void {
     this.#each((held) => {
       held.setAway(false)
-      if (held.mark === undefined) held.setMark("UNCONFIRMED")
+      if (held.mark !== "NOT_SUBSCRIBED") held.setMark("UNCONFIRMED")
     })
   }
 

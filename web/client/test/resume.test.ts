@@ -51,6 +51,23 @@ test("a bridge that lost its journal is told as a gap, and its events go on", as
   await observer.sees("news", () => observer.heard() > before + 20)
 })
 
+test("a gateway that starts without its bridge makes us lose nothing when it has it", async () => {
+  const { client, ...observer } = await watching()
+  stack.bridgeLink.cut()
+  await stack.gateway.end("SIGKILL")
+  await stack.gateway.start()
+  await observer.sees("no bridge", () => client.status.bridgeConnected === false)
+  expect(client.status.state).toBe("open")
+  expect(client.topic("system.status").errorCode).toBe("BRIDGE_DISCONNECT")
+  stack.bridgeLink.mend()
+  await observer.sees("fresh", () => !client.topic("system.status").stale)
+  const before = observer.heard()
+  await observer.sees("news", () => observer.heard() > before + 50)
+  expect(observer.numbers()).toEqual(everyNumberOf(observer.numbers()))
+  expect(client.status.lost).toBe(0)
+  expect(observer.gaps.every((gap) => gap.reason === "resume")).toBe(true)
+})
+
 test("what was subscribed to while away comes with its state, though the position is recovered", async () => {
   const observer = new Observer({ url: stack.url, types: ["notification"] })
   const { client } = observer

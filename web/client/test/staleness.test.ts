@@ -60,6 +60,22 @@ test("a connection that is lost makes every state stale at once, and all are fre
   for (const type of STATE_TYPES) expect(observer.shown[type].at(-2)).toBe("DISCONNECTED")
 })
 
+test("a gateway and a bridge that both begin anew leave nothing of the old journal fresh", async () => {
+  const observer = await new Observer({ url: stack.url }).open()
+  for (const type of STATE_TYPES) await observer.seesFresh(type)
+  await Promise.all([stack.gateway.end("SIGKILL"), stack.bridge.end("SIGKILL"), stack.engine.end("SIGKILL")])
+  await observer.seesStale("system.status", "DISCONNECTED")
+  await Promise.all([stack.gateway.start(), stack.bridge.start()])
+  await observer.seesStale("system.status", "UNCONFIRMED")
+  expect(observer.client.topic("system.status").data?.hostname).toBe("scripted")
+  expect(observer.shown["system.status"].slice(observer.shown["system.status"].indexOf("DISCONNECTED"))).not.toContain(
+    "",
+  )
+  await stack.engine.start()
+  for (const type of STATE_TYPES) await observer.seesFresh(type)
+  expect(observer.gaps.map((gap) => gap.reason)).toEqual(["epoch"])
+})
+
 test("a type that is no longer subscribed to is stale", async () => {
   const observer = await new Observer({ url: stack.url, types: [] }).open()
   const { client } = observer

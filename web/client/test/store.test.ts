@@ -84,6 +84,8 @@ test("after doubt only what is said again is fresh, and jobs that are not are no
   store.goAway()
   store.doubt()
   expect(store.topic("system.status").errorCode).toBe("UNCONFIRMED")
+  store.unmark("e")
+  expect(store.topic("system.status").errorCode).toBe("UNCONFIRMED")
   store.take(job("b", "running", 1), "f", 0)
   store.forgetUnconfirmedJobs()
   expect([...store.jobs().keys()]).toEqual(["b"])
@@ -141,7 +143,7 @@ test("whatever happens, nothing is fresh but what the bridge said last in the pr
           isAway = false
         } else if (one.kind === "doubt") {
           store.doubt()
-          if (!isMarked) bridge = undefined
+          bridge = undefined
           isAway = false
         } else if (one.kind === "unmark") {
           store.unmark("e")
