@@ -9,6 +9,7 @@ import pytest
 from playwright.async_api import expect
 
 from tests.browser.conftest import ON_ONE_LOOP, Open
+from tests.browser.screen import TOPICS
 from tests.kit.programs import Stack
 
 pytestmark = ON_ONE_LOOP
@@ -32,8 +33,10 @@ async def test_page_shows_this_machine(stack: Stack, open_page: Open) -> None:
     assert shown == pytest.approx(100 * used_pct.used / (used_pct.used + used_pct.free), abs=1.5)
     await expect(screen.page.get_by_role("row", name="Compressor 1")).to_be_visible()
     await expect(screen.page.locator(".panel.compression")).to_contain_text("No compression jobs")
-    for topic in ("system.status", "storage.update", "agent.status", "compression.update"):
+    for topic in TOPICS:
         await screen.wait_breaker(topic, "closed")
+    others = screen.page.locator(".others")  # what the engine calls its own, as the heartbeat knows it
+    await expect(others).to_contain_text(re.compile(r"scheduler\.metrics \d+ s"))
 
 
 async def test_charts_grow_and_tell_their_values_to_a_screen_reader(stack: Stack, open_page: Open) -> None:

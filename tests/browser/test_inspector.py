@@ -60,8 +60,8 @@ async def test_reader_further_down_is_not_pushed_away(open_page: Open) -> None:
         await expect(rows).to_contain_text("n=99")
         await rows.evaluate("node => { node.scrollTop = 28 * 50 }")
         await expect(rows).to_contain_text("n=49")
-        for number in range(100, 150):
+        for number in range(100, 1000):  # more than are kept of those that are not held
             engine.notify(f"n={number}")
-        await expect(screen.page.locator(".notes")).to_contain_text("n=149")
+        await expect(screen.page.locator(".notes")).to_contain_text("n=999")
         await expect(screen.page.locator(".tools")).to_contain_text("since the pause")
         await expect(rows).to_contain_text("n=49")

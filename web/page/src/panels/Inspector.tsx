@@ -17,6 +17,12 @@ const RENDER_EVERY_MS = 250
 const EVERYTHING = ["*"]
 const DULL = ["stale", "timestamp", "server_time"]
 
+/** What was there when somebody wanted it to stand still. */
+interface Held {
+  entries: readonly Entry[]
+  at: number
+}
+
 /** The tape, and how many messages it had when it was last worth a render. */
 function useTape(): [Tape, number] {
   const [tape] = useState(() => new Tape(KEPT))
@@ -42,15 +48,20 @@ function useTape(): [Tape, number] {
 export function Inspector() {
   const [tape, seen] = useTape()
   const [patterns, setPatterns] = useState("")
-  const [heldAt, setHeldAt] = useState<number>()
+  const [held, setHeld] = useState<Held>()
   const [chosen, setChosen] = useState<Entry>()
-  const upTo = heldAt ?? seen
-  const entries = useMemo(() => tape.matching(matcher(patterns), upTo), [tape, patterns, upTo])
+  const entries = useMemo(() => {
+    const matches = matcher(patterns)
+    if (held !== undefined) return held.entries.filter((entry) => matches(entry.message.type))
+    return tape.matching(matches, seen)
+  }, [tape, patterns, held, seen])
+  // what is held is kept apart: the tape goes on, and would run over it
   const hold = useCallback(
-    (held: boolean) => setHeldAt((before) => (held ? (before ?? tape.count) : undefined)),
+    (on: boolean) =>
+      setHeld((before) => (on ? (before ?? { entries: tape.matching(() => true), at: tape.count }) : undefined)),
     [tape],
   )
-  const waiting = heldAt === undefined ? 0 : seen - heldAt
+  const waiting = held === undefined ? 0 : seen - held.at
 
   return (
     <Panel title="Events" name="inspector" about={`${count(seen)} received, the last ${KEPT} kept`}>
@@ -66,11 +77,11 @@ export function Inspector() {
             onChange={(event) => setPatterns(event.target.value)}
           />
         </label>
-        <button type="button" aria-pressed={heldAt !== undefined} onClick={() => hold(heldAt === undefined)}>
-          {heldAt === undefined ? "Pause" : "Go on"}
+        <button type="button" aria-pressed={held !== undefined} onClick={() => hold(held === undefined)}>
+          {held === undefined ? "Pause" : "Go on"}
         </button>
         <span className="small number">
-          {heldAt === undefined ? "" : `${count(Math.max(0, waiting))} since the pause`}
+          {held === undefined ? "" : `${count(Math.max(0, waiting))} since the pause`}
         </span>
       </div>
       <div className="split">

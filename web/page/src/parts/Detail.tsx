@@ -1,12 +1,12 @@
 /** One event in full, and a way to take it along. */
-import { useEffect, useState } from "react"
+import { memo, useEffect, useState } from "react"
 
 import type { Entry } from "../tape"
 import { Nothing } from "./Panel"
 
 const SAID_FOR_MS = 2000
 
-export function Detail({ entry }: { entry: Entry | undefined }) {
+export const Detail = memo(function Detail({ entry }: { entry: Entry | undefined }) {
   const [said, setSaid] = useState("")
   useEffect(() => {
     if (said === "") return
@@ -41,7 +41,7 @@ export function Detail({ entry }: { entry: Entry | undefined }) {
       </pre>
     </div>
   )
-}
+})
 
 /** False: the browser does not let this page do so, as over plain http from another machine. */
 async function copy(text: string): Promise<boolean> {
