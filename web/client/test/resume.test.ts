@@ -68,22 +68,6 @@ test("a gateway that starts without its bridge makes us lose nothing when it has
   expect(observer.gaps.every((gap) => gap.reason === "resume")).toBe(true)
 })
 
-test("what was subscribed to while away comes with its state, though the position is recovered", async () => {
-  const observer = new Observer({ url: stack.url, types: ["notification"] })
-  const { client } = observer
-  observer.listen("notification")
-  await observer.open()
-  await observer.seesFresh("system.status")
-  await stack.gateway.end("SIGKILL")
-  await observer.sees("the loss", () => client.status.state !== "open")
-  const late: string[] = []
-  client.subscribe(["rpc_error", "system.*"], (message) => late.push(message.type))
-  await stack.gateway.start()
-  await observer.sees("both", () => client.status.subscriptions.includes("system.*") && late.includes("system.status"))
-  await observer.seesFresh("storage.update")
-  expect(observer.numbers).toEqual(everyNumberOf(observer.numbers))
-})
-
 /** A client that hears everything, at work. */
 async function watching() {
   const observer = new Observer({ url: stack.url })

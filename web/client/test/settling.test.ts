@@ -71,3 +71,14 @@ test("a bridge that goes while we are away is never shown as there", async () =>
   stack.bridgeLink.mend()
   await observer.seesFresh("system.status")
 })
+
+test("what was subscribed to while away comes with its state, though the position is recovered", async () => {
+  const observer = new Observer({ url: `ws://127.0.0.1:${relay.port}/ws`, types: ["notification"] }, [])
+  await observer.open()
+  relay.cut()
+  await observer.sees("the loss", () => observer.client.status.state !== "open")
+  observer.client.subscribe(["storage.*"])
+  relay.mend()
+  await observer.seesFresh("storage.update")
+  expect(observer.client.status.subscriptions).toEqual(["heartbeat", "notification", "storage.*"])
+})
