@@ -8,7 +8,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 
 class ProtoBuildHook(BuildHookInterface[Any]):
-    """Generates proto/gen, and sees to the page, before files are collected. An editable install uses what make wrote."""
+    """Generates proto/gen and sees to the page before files are collected. An editable install uses what make wrote."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         if version == "editable":
