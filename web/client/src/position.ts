@@ -17,7 +17,7 @@ export interface Gap {
   fromSeq?: number
   /** … and not after this one. */
   toSeq?: number
-  /** Missed while away; missed because we read too slowly; or the bridge lost its journal and began another. */
+  /** Missed while away; missed while here, reading too slowly or the gateway being without its bridge; another journal. */
   reason: "resume" | "behind" | "epoch"
 }
 

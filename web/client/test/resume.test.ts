@@ -51,6 +51,22 @@ test("a bridge that lost its journal is told as a gap, and its events go on", as
   await observer.sees("news", () => observer.heard() > before + 20)
 })
 
+test("states that passed while the gateway was without its bridge are told as superseded, and no event is missing", async () => {
+  const { client, ...observer } = await watching()
+  stack.bridgeLink.cut()
+  await observer.sees("stale", () => client.topic("system.status").errorCode === "BRIDGE_DISCONNECT")
+  const cutMs = Date.now()
+  await observer.sees("three polls", () => Date.now() > cutMs + 1_500)
+  stack.bridgeLink.mend()
+  await observer.sees("the gap", () => observer.gaps.length > 0)
+  expect(observer.gaps[0]).toMatchObject({ reason: "behind", lost: 0 })
+  expect(client.status.superseded).toBeGreaterThan(0)
+  const before = observer.heard()
+  await observer.sees("news", () => observer.heard() > before + 50)
+  expect(observer.numbers()).toEqual(everyNumberOf(observer.numbers()))
+  expect(client.status.reconnects).toBe(0)
+})
+
 test("a gateway that starts without its bridge makes us lose nothing when it has it", async () => {
   const { client, ...observer } = await watching()
   stack.bridgeLink.cut()
