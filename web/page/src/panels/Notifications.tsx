@@ -6,7 +6,7 @@ import { memo } from "react"
 import { clock } from "../format"
 import { Nothing, Panel } from "../parts/Panel"
 
-const LIMIT = 100
+const LIMIT = 50
 const CONDITIONS: Record<string, string> = { info: "off", warning: "warning", error: "bad" }
 
 export function Notifications() {
