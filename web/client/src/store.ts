@@ -94,7 +94,7 @@ export class StateStore {
   doubt(): void {
     this.#each((held) => {
       held.setAway(false)
-      if (held.mark !== "NOT_SUBSCRIBED") held.setMark("UNCONFIRMED")
+      held.setMark("UNCONFIRMED")
     })
   }
 
@@ -111,10 +111,11 @@ export class StateStore {
     })
   }
 
-  /** States of these types are no longer told. */
+  /** What is not told any more grows old; what is told again was not while nobody asked. */
   markTypes(isTold: (type: StateType) => boolean): void {
     this.#each((held, type) => {
       if (!isTold(type)) held.setMark("NOT_SUBSCRIBED")
+      else if (held.mark === "NOT_SUBSCRIBED") held.setMark("UNCONFIRMED")
     })
   }
 
@@ -125,10 +126,10 @@ export class StateStore {
     })
   }
 
-  /** Whether something of this type is missing, or stands under the gateway's mark. */
+  /** Whether something of this type is missing, or stands under a mark. */
   isUnsettled(type: StateType): boolean {
     if (!this.#held.has(type)) return true
-    return [...this.#held].some(([name, held]) => typeOf(name) === type && held.mark === "BRIDGE_DISCONNECT")
+    return [...this.#held].some(([name, held]) => typeOf(name) === type && held.mark !== undefined)
   }
 
   save(): SavedState[] {

@@ -53,10 +53,6 @@ export class Held {
     return this.#mark
   }
 
-  get isAway(): boolean {
-    return this.#away
-  }
-
   get topic(): Topic<object> {
     const { data, stale, errorCode, lastUpdateMs } = this.#said
     const code = this.#away ? "DISCONNECTED" : (this.#mark ?? (stale ? (errorCode ?? "RPC_DISCONNECT") : undefined))

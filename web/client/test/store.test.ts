@@ -93,6 +93,17 @@ test("after doubt only what is said again is fresh, and jobs that are not are no
   expect(store.topic("system.status").stale).toBe(true)
 })
 
+test("what nobody asked for meanwhile is unconfirmed when it is told again, and jobs that are not told then are no more", () => {
+  const store = connected(job("a", "running", 1), job("b", "running", 2))
+  store.markTypes(() => false)
+  expect(store.jobs().get("a")?.errorCode).toBe("NOT_SUBSCRIBED")
+  store.markTypes(() => true)
+  store.take({ ...job("b", "running", 2), snapshot: true }, "e", 0)
+  expect(store.jobs().get("a")?.errorCode).toBe("UNCONFIRMED")
+  store.forgetUnconfirmedJobs()
+  expect([...store.jobs().keys()]).toEqual(["b"])
+})
+
 test("jobs that ended are forgotten when the engine no longer lists them, and those that it may not know yet are not", () => {
   const jobs = [job("old", "completed", 1), job("listed", "failed", 2), job("running", "running", 3)]
   const store = connected(...jobs, job("newer", "completed", 4, 99))

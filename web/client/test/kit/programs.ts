@@ -145,8 +145,13 @@ export class Stack {
     }
     const gateway = new Program("ws_gateway", gatewayPort, gatewaySettings, directory)
     const stack = new Stack(engine, bridge, gateway, bridgeLink, directory)
-    await Promise.all([engine.start(), bridge.start(), gateway.start()])
-    await within(20_000, "the gateway is ready", () => stack.isReady())
+    try {
+      await Promise.all([engine.start(), bridge.start(), gateway.start()])
+      await within(20_000, "the gateway is ready", () => stack.isReady())
+    } catch (error) {
+      await stack.end() // or those that did start would outlive the tests
+      throw error
+    }
     return stack
   }
 
