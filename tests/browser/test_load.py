@@ -31,8 +31,8 @@ async def test_hundred_events_a_second_leave_the_page_at_ease(open_page: Open) -
             grown = await heap_bytes(cdp) - before
             new_nodes = await node_count(cdp) - nodes
         assert cost.received_per_s > 80, str(cost)
-        assert cost.busy_share < 0.6, str(cost)
-        assert cost.longest_task_ms < 300, str(cost)
+        assert cost.busy_share < 0.5, str(cost)
+        assert cost.longest_task_ms < 800, str(cost)
         assert grown < 3 * MIB, f"{grown / MIB:.1f} MiB in ten seconds"
         assert new_nodes < 500, f"{new_nodes} nodes in ten seconds"
         assert await screen.count("lost") == 0
