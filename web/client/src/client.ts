@@ -1,4 +1,5 @@
 // The client: one connection kept alive to one gateway, and what it tells. Owns the timers between connections.
+// Past 300 lines, because all of it moves the same few fields: where the connection is in its life.
 import { backoffMs, comesBack, GOOD_AFTER_MS, wishedMs } from "./backoff.js"
 import type { SocketConstructor } from "./connection.js"
 import { Connection, GIVEN_UP } from "./connection.js"
