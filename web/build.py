@@ -104,7 +104,7 @@ def main() -> None:
     try:
         build(*arguments.scripts, install_node=True)
     except (BuildError, OSError) as error:
-        print(f"no live page: {error}", file=sys.stderr)  # noqa: T201 - this is for a person at a terminal
+        sys.stderr.write(f"no live page: {error}\n" if arguments.optional else f"web: {error}\n")
         sys.exit(0 if arguments.optional else 1)
 
 
