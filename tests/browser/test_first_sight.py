@@ -97,6 +97,7 @@ async def test_page_is_worked_by_keyboard_alone(stack: Stack, open_page: Open) -
         if await page.evaluate("document.activeElement.type === 'search'"):
             break
     await page.keyboard.type("system.*")
+    await expect(page.locator(".row").nth(1)).to_be_visible()  # there is a next one to go to
     await page.get_by_role("listbox").focus()
     await page.keyboard.press("ArrowDown")
     detail = page.get_by_label("The event as JSON")

@@ -1,6 +1,7 @@
 """All that lies between page and engine is broken in turn: the page tells the truth, and mends itself."""
 
 import asyncio
+import re
 
 from playwright.async_api import expect
 
@@ -46,7 +47,7 @@ async def test_stale_age_goes_on_and_the_data_stays(stack: Stack, open_page: Ope
     await screen.wait_topic("system.status", "stale", within_s=TOLD_S)
     before = await system.locator(".value").first.inner_text()
     assert before.endswith("%")
-    await expect(system.locator(".chip .age")).to_have_text("3 s", timeout=8000)
+    await expect(system.locator(".chip .age")).to_have_text(re.compile(r"([3-9]|\d\d) s"), timeout=8000)
     assert await system.locator(".value").first.inner_text() == before
 
 
