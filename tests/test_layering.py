@@ -43,7 +43,7 @@ PLACES: Mapping[str, Mapping[str, str]] = {
     "ws_gateway": {
         "__main__": "__main__",
         "app": "app",
-        "shell": "access door gate http listener session sse upstream",
+        "shell": "access door gate http listener page session sse upstream",
         "adapter": "batches behind credentials encode garbage hub kernel mirror pulse subscriber wire",
         "pure": "limits origin protocol replies translate",
         "words": "ws_gateway config errors",

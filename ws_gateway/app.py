@@ -25,6 +25,7 @@ from ws_gateway.limits import Admission, ClientLimits
 from ws_gateway.listener import listening, own_send_buffer_bytes
 from ws_gateway.mirror import Mirror
 from ws_gateway.origin import Hosts, Origins
+from ws_gateway.page import LivePage
 from ws_gateway.protocol import Limits
 from ws_gateway.session import Sessions
 from ws_gateway.sse import EventStreams
@@ -75,6 +76,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     app = web.Application(middlewares=[gate.middleware])
     app.on_response_prepare.append(gate.add_headers)
     app.add_routes(Pages(mirror, hub, upstream, admission, request_limits=requests, access=access).routes())
+    app.add_routes(LivePage().routes())
     # a HEAD of an endless stream would be answered with the stream itself
     app.add_routes(
         [

@@ -1,0 +1,13 @@
+// What the package offers.
+export { EventClient } from "./client.js"
+export type { SocketConstructor } from "./connection.js"
+export type { Listener } from "./interests.js"
+export type { Memory } from "./memory.js"
+export type * from "./messages.js"
+export { DEFAULT_TYPES, isWelcome, STATE_TYPES } from "./messages.js"
+export type { EventClientOptions } from "./options.js"
+export { isPattern, matches } from "./patterns.js"
+export type { Gap, Position } from "./position.js"
+export type { ConnectionState, Status } from "./status.js"
+export type { TokenSource } from "./token.js"
+export type { StaleCode, Topic } from "./topic.js"

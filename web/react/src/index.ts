@@ -1,0 +1,10 @@
+// What the package offers.
+export { useWebSocket } from "./connection.js"
+export type { ConnectionView } from "./connection.js"
+export { useMessages, useNotifications } from "./messages.js"
+export type { NotificationsView } from "./messages.js"
+export { EngineEvents, useClient } from "./provider.js"
+export type { EngineEventsProps } from "./provider.js"
+export { useAgents, useCompression, useStorage, useSystem } from "./topics.js"
+export type { CompressionView } from "./topics.js"
+export type { Select, View } from "./view.js"
