@@ -10,7 +10,7 @@ from pathlib import Path
 
 __all__ = ["EXTRAS", "main"]
 
-EXTRAS = ("dev", "bench", "fuzz", "lock")
+EXTRAS = ("dev", "bench", "fuzz", "lock", "node")
 """Each is resolved so that it fits those before it."""
 _HERE = Path(__file__).parent
 _PROJECT = _HERE.parent / "pyproject.toml"

