@@ -48,8 +48,9 @@ bridge: $(BIN)/.run gen ## run the bridge alone
 gateway: $(BIN)/.run gen ## run the gateway alone
 	@exec $(BIN)/python -m ws_gateway
 
-test: check ## everything that CI runs: check, then all tests
-	$(BIN)/python -m pytest $(ARGS)
+test: check ## everything that CI runs: check, then all tests, most of which wait and so run three at a time
+	$(BIN)/python -m pytest -m "not alone" --numprocesses 3 --dist loadscope $(ARGS)
+	$(BIN)/python -m pytest -m alone $(ARGS) || test $$? -eq 5 # none of those that ARGS names
 
 faults: $(BIN)/.dev gen ## every fault RUNS times (5, half an hour); writes the table in docs/RELIABILITY.md
 	$(BIN)/python -m tests.faults $(or $(RUNS),5) docs/RELIABILITY.md

@@ -1,11 +1,19 @@
 """Structured logs on standard error: readable on a terminal, one JSON object a line otherwise."""
 
+import asyncio
 import logging
 import sys
 
 import structlog
 
 __all__ = ["configure"]
+
+
+class _NobodysMistake(logging.Filter):
+    """grpc.aio writes a traceback for a call that it cancels itself, when it ends before it has begun."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
 
 
 def configure(program: str, level: str = "info") -> None:
@@ -39,6 +47,7 @@ def configure(program: str, level: str = "info") -> None:
     )
     # grpc writes a traceback for every message that it cannot decode; whoever reads the message says so in one line
     logging.getLogger("grpc._common").setLevel(logging.CRITICAL)
+    logging.getLogger("grpc._cython.cygrpc").addFilter(_NobodysMistake())
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
 
 

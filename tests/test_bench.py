@@ -43,6 +43,7 @@ def test_report_promises_nothing_that_was_not_measured() -> None:
     assert [promise.what for promise in kept] == ["2,000 clients resume"]
 
 
+@pytest.mark.alone
 @pytest.mark.timeout(240)
 @pytest.mark.skipif(shutil.which("cc") is None, reason="the bench compiles its load client")
 def test_fan_out_keeps_its_ratios() -> None:

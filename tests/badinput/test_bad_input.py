@@ -38,6 +38,7 @@ def test_what_is_not_kept_is_bold() -> None:
         assert render([broken], clients=3, rounds=3, machine="").count("**") == 2
 
 
+@pytest.mark.alone
 @pytest.mark.timeout(180)
 @pytest.mark.skipif(shutil.which("cc") is None, reason="the load client needs a C compiler, `cc`")
 def test_every_bad_input_is_answered_and_others_are_served_meanwhile() -> None:

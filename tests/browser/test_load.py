@@ -12,6 +12,7 @@ pytestmark = ON_ONE_LOOP
 MIB = 1 << 20
 
 
+@pytest.mark.alone
 @pytest.mark.timeout(180)
 async def test_hundred_events_a_second_leave_the_page_at_ease(open_page: Open) -> None:
     """The main thread is idle more often than not, no task keeps a person waiting, and what is kept is bounded.

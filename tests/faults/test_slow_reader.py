@@ -26,6 +26,7 @@ would pass in which the client reads and its kernel keeps it to itself."""
 NOISE_S = 0.025
 
 
+@pytest.mark.alone
 @pytest.mark.timeout(300)
 async def test_slow_reader_gets_the_latest_states_and_every_log_event(
     wire: Wire, connect: Connect, measurements: Measurements

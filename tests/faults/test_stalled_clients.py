@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from tests.end_to_end.conftest import Connect
 from tests.faults.conftest import LONG
 from tests.faults.pulse import Pulse, percentile
@@ -20,6 +22,7 @@ NOISE_S = 0.025
 FILL_BYTES = 8_000
 
 
+@pytest.mark.alone
 async def test_ten_clients_stop_reading_and_nobody_else_notices(
     wire: Wire, connect: Connect, measurements: Measurements
 ) -> None:
