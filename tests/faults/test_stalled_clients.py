@@ -6,14 +6,14 @@ import pytest
 
 from tests.end_to_end.conftest import Connect
 from tests.faults.conftest import LONG
-from tests.faults.pulse import Pulse, percentile
+from tests.faults.pulse import Pulse, number, percentile
 from tests.faults.stalled import Staller, wait_counted
 from tests.faults.wires import Wire
-from tests.kit.history import check
+from tests.kit.history import Position, check
 from tests.kit.measure import Measurements
 from tests.kit.programs import Stack
 from tests.kit.scripted_engine import ScriptedEngine
-from tests.kit.waiting import until
+from tests.kit.waiting import until as wait_until
 
 STALL_S = 30.0 if LONG else 3.0
 HEALTHY, STALLED = 5, 10
@@ -49,16 +49,17 @@ async def test_ten_clients_stop_reading_and_nobody_else_notices(
             dropped_s = await dropping
             noisy = pulse.mark()
             await wait_counted(wire, stack, 2, connected=HEALTHY)
-            await until(
+            await wait_until(
                 lambda: stack.gateway.descriptor_count() <= descriptors, within_s=3, what="no descriptor is left"
             )
         finally:
             for staller in stalled:
                 await staller.close()
         await pulse.stop()
-        await asyncio.gather(
-            *(client.wait_for(lambda message: message["data"].get("message") == pulse.labels[-1]) for client in healthy)
-        )
+        came = await asyncio.gather(*(client.wait_for(number(len(pulse.labels))) for client in healthy))
+        position = healthy[0].position
+        assert position is not None
+        until = Position(position.epoch, came[0].message["seq"])
 
         before = [late for client in healthy for late in pulse.latencies_s(client.history, since=start, until=quiet)]
         during = [late for client in healthy for late in pulse.latencies_s(client.history, since=quiet, until=noisy)]
@@ -93,4 +94,4 @@ async def test_ten_clients_stop_reading_and_nobody_else_notices(
             assert {error["error_code"] for error in told if error["reason"] == "buffer_full"} == {"CONNECTION_DROP"}
             assert len(set(names)) == len(names) == STALLED
             assert {staller.client_id for staller in stalled if staller.client_id} <= set(names)
-            assert check(client.history, reference=healthy[0].history, until=healthy[0].position) == []
+            assert check(client.history, reference=healthy[0].history, until=until) == []

@@ -15,6 +15,7 @@ from engine_rpc.v1 import engine_service_pb2_grpc as rpc_grpc
 
 from tests.host_engine.listing import names_in
 from tests.kit.programs import Program
+from tests.kit.waiting import until
 
 
 @pytest.fixture
@@ -79,7 +80,8 @@ async def test_program_killed_in_a_job_starts_again_without_leftovers(program: P
             job_id = await submit_slow(rpc_grpc.EngineServiceStub(channel), folder)
         assert f".slow.zst.{job_id}.partial" in names_in(folder)
         await program.restart()
-        assert names_in(folder) == [".jobs.json", "slow"]
+        # it listens already while it writes down what became of the job
+        await until(lambda: names_in(folder) == [".jobs.json", "slow"], within_s=5, what="no leftovers")
         async with grpc.aio.insecure_channel(program.address) as channel:
             stub = rpc_grpc.EngineServiceStub(channel)
             (job,) = (await stub.ListCompressionJobs(rpc.ListCompressionJobsRequest())).queue.jobs
