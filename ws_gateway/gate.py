@@ -47,21 +47,28 @@ class Gate:
 
         @web.middleware
         async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-            hosts, origins = request.headers.getall("Host", []), request.headers.getall("Origin", [])
-            if len(hosts) != 1:
-                return self._refuse(request, 400, "one Host header, please\n")
-            if not self._hosts.is_ours(hosts[0]):
-                return self._refuse(request, 421, "this gateway does not go by that name\n")
-            if len(origins) > 1 or not self._origins.may(origins[0] if origins else None, hosts[0]):
-                return self._refuse(request, 403, "pages of that origin may not connect\n")
-            forwarded = ",".join(request.headers.getall("X-Forwarded-For", []))
-            request[ADDRESS] = client_address(_peer(request), forwarded, self._trusted_proxies)
-            return await handler(request)
+            # in a function of its own, whose variables do not stay for as long as the connection
+            return self._refusal(request) or await handler(request)
 
         return middleware
 
+    def _refusal(self, request: web.Request) -> web.Response | None:
+        """None: it may come in, and its address stands in it."""
+        hosts, origins = request.headers.getall("Host", []), request.headers.getall("Origin", [])
+        if len(hosts) != 1:
+            return self._refuse(request, 400, "one Host header, please\n")
+        if not self._hosts.is_ours(hosts[0]):
+            return self._refuse(request, 421, "this gateway does not go by that name\n")
+        if len(origins) > 1 or not self._origins.may(origins[0] if origins else None, hosts[0]):
+            return self._refuse(request, 403, "pages of that origin may not connect\n")
+        forwarded = ",".join(request.headers.getall("X-Forwarded-For", []))
+        request[ADDRESS] = client_address(_peer(request), forwarded, self._trusted_proxies)
+        return None
+
     async def add_headers(self, _request: web.Request, response: web.StreamResponse) -> None:
         """For `on_response_prepare`: the security headers, where a handler has not set its own."""
+        if response.status == 101:
+            return  # no browser looks at them there, and each connection would keep them: 1 KB of its 16
         for name, value in _HEADERS.items():
             response.headers.setdefault(name, value)
 

@@ -133,7 +133,8 @@ class Sessions:
                 await session.run(query)
             finally:
                 del self._open[session.client.client_id]
-                session.ended.set()
+                if session.ended is not None:
+                    session.ended.set()
                 log.debug("client_left", client_id=session.client.client_id, close_code=socket.close_code)
             return socket
         finally:
@@ -145,13 +146,14 @@ class Sessions:
         sessions = list(self._open.values())
         if not sessions:
             return
+        ended = [session.watch() for session in sessions]
         spread_ms = 500 + 5 * len(sessions)
         for index, session in enumerate(sessions):
             session.end(WSCloseCode.SERVICE_RESTART, f"retry_after_ms={250 + spread_ms * index // len(sessions)}")
         try:
             async with asyncio.timeout(within_s):
-                for session in sessions:
-                    await session.ended.wait()
+                for end in ended:
+                    await end.wait()
         except TimeoutError:
             for session in sessions:
                 session.transport.abort()
@@ -168,6 +170,25 @@ def refuse(full: Full | None) -> None:
 
 
 class _Session:
+    __slots__ = (
+        "_access",
+        "_bad_in_a_row",
+        "_bucket",
+        "_expiry",
+        "_grant",
+        "_hub",
+        "_last_word",
+        "_limits",
+        "_over_rate",
+        "_reading",
+        "_request_limits",
+        "_socket",
+        "_taken",
+        "client",
+        "ended",
+        "transport",
+    )
+
     def __init__(
         self,
         socket: web.WebSocketResponse,
@@ -194,7 +215,8 @@ class _Session:
         self._taken = 0
         self._bucket = TokenBucket(limits.messages_per_s, limits.messages_burst, time.monotonic())
         self.transport = transport
-        self.ended = asyncio.Event()
+        self.ended: asyncio.Event | None = None
+        """Made when somebody waits for it: on each of many connections it would be a twentieth of what they take."""
         self.client = Subscriber(
             secrets.token_hex(8),
             address,
@@ -223,8 +245,13 @@ class _Session:
         if self._last_word is not None:
             await self._close(*self._last_word)
 
+    def watch(self) -> asyncio.Event:
+        """Set when the connection is over."""
+        self.ended = asyncio.Event()
+        return self.ended
+
     def end(self, code: int, reason: str) -> None:
-        """From now on nothing is sent but the close frame, and nothing is read but its answer; `ended` tells when."""
+        """From now on nothing is sent but the close frame, and nothing is read but its answer."""
         self._hub.leave(self.client)
         if self._reading is not None and self._last_word is None:
             self._last_word = (code, reason)
