@@ -35,6 +35,8 @@ upstream stream, which hands over one message in each turn of the loop, and neve
 _AHEAD_S = 1.0
 """A client that comes from another gateway may have had events that are still on their way here: so long is waited for
 them. Nobody is so much ahead but one that gives a position of its own making."""
+_SETTLED_S = 1.0
+"""What a client leaves behind that went sooner Python has found among its younger objects, at next to no cost."""
 _SWEEP_EVENTS = 100_000
 """After so many events those who wanted none of them are moved on too: the journal counts exactly what is missing for
 the last million only."""
@@ -73,6 +75,7 @@ class Hub:
         self._moved = asyncio.Event()
         self.delivered_writes = 0
         self.left_clients = 0
+        """Those that had been here for a while, see `garbage`."""
         self.dropped_clients = 0
         self.vanished_clients = 0
         self.superseded_events = 0
@@ -114,6 +117,7 @@ class Hub:
         client.view = View(view.epoch, None) if view.outage is not None else view
         self._clients[client.client_id] = client
         client.joined = True
+        client.joined_at_s = self._clock()
         self._by_topics.setdefault(client.topics, {})[client.client_id] = client
         self._pulse.add(client)
         # after a loss what is still there comes yet: whoever is cut off before that goes on from its own position
@@ -127,7 +131,8 @@ class Hub:
         if self._clients.pop(client.client_id, None) is None:
             return
         client.joined = False
-        self.left_clients += 1
+        if self._clock() - client.joined_at_s >= _SETTLED_S:
+            self.left_clients += 1
         self._ungroup(client)
         self._behind.discard(client)
         self._pulse.discard(client)

@@ -26,6 +26,7 @@ class Subscriber:
         "drained_at_s",
         "evict",
         "joined",
+        "joined_at_s",
         "kernel_asked_at_s",
         "missed_from_seq",
         "missed_lost",
@@ -57,6 +58,8 @@ class Subscriber:
         """Ends the connection without waiting for the client; the hub has forgotten it already."""
         self.joined = False
         """Whether it is the hub's: what it is sent is the hub's alone to say, until it has left."""
+        self.joined_at_s = 0.0
+        """Monotonic."""
         self.cursor = 0
         """The last number that has been written to the transport, or skipped."""
         self.view = _NOTHING

@@ -472,6 +472,18 @@ async def test_buffer_that_grows_by_what_is_not_the_hubs_is_no_sign_of_life() ->
         assert client.evicted == 1
 
 
+@in_virtual_time
+async def test_only_clients_that_were_here_for_a_while_count_as_a_reason_to_collect_garbage() -> None:
+    """A flood of connections that end at once would have Python look through all that there is, again and again."""
+    async with Gateway() as gateway:
+        brief, lasting = gateway.join(), gateway.join()
+        gateway.leave(brief)
+        assert gateway.hub.left_clients == 0
+        await pass_time(1.5)
+        gateway.leave(lasting)
+        assert gateway.hub.left_clients == 1
+
+
 # --- resuming
 
 
