@@ -27,13 +27,13 @@ class Chaos:
         self._numbered = numbered
         self._starts = 1
 
-    async def run(self, *, until_s: float, restarts_until_s: float) -> None:
-        """Goes on until then (monotonic); from `restarts_until_s` on programs are only frozen. All run at the end."""
+    async def run(self, *, until_s: float, restarts: bool) -> None:
+        """Goes on until then (monotonic); without `restarts` programs are only frozen. All run at the end."""
         while time.monotonic() < until_s:
             await asyncio.sleep(self._rng.uniform(2, 8))
             program = self._rng.choice(self._programs)
             actions = [self._freeze]
-            if time.monotonic() < restarts_until_s:
+            if restarts:
                 actions += [self._kill, self._terminate]
             action = self._rng.choice(actions)
             self.done[f"{program.name} {action.__name__[1:]}"] += 1

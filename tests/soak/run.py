@@ -28,16 +28,15 @@ __all__ = ["Report", "soak"]
 
 CLIENTS = 30
 LIFE_S = (8.0, 30.0)
-_CALM_SHARE = 0.8
-"""Of a stage: its end, in which programs are frozen but not restarted, so that their growth can be seen."""
 _KEEP_S = 240.0
 """Longer than any life, its end and a freeze together."""
 _LOOK_S = 1.0
 _SETTINGS = {"WS_GATEWAY_HISTORY_EVENTS": "1500", "WS_GATEWAY_STALL_S": "5"}
 _BRIDGE_SETTINGS = {"ENGINE_BRIDGE_HISTORY_EVENTS": "1500"}
 """Full after two minutes and a half, so that a journal that fills looks like no leak for long."""
-_WARM_UP_S = 600.0
-"""Memory goes up for so long: by then the journals are full and the worst freeze has, most likely, been met."""
+_WARM_UP_S = 900.0
+"""Memory goes up for so long: by then the journals are full, the worst freeze has, most likely, been met, and the
+allocator's pieces have been spread as far as they will be."""
 _STEADY_S = 600.0
 """A slope over less than this says nothing: clients that come and go move memory by some 0.2 MB."""
 _LIMITS = {"rss_mb": 1.0, "descriptors": 6.0, "threads": 6.0, "tasks": 6.0}
@@ -57,33 +56,38 @@ class Report:
         return "\n".join([f"seed {self.seed}", *self.lines, *verdict, ""])
 
 
-async def soak(minutes: float, seed: int, *, host_engine_share: float = 0.1) -> Report:
-    """Two stages, one with an engine that never rests, and one with the host engine for this share of the time."""
+async def soak(minutes: float, seed: int) -> Report:
+    """Four at once, each with clients and programs of its own: an engine that never rests and the host engine, and
+    with each of them programs that are killed, ended and frozen, and programs that are only frozen, so that their
+    growth can be seen."""
     report = Report(seed)
-    await _Stage(report, "scripted", seed, minutes * 60 * (1 - host_engine_share)).run()
-    if host_engine_share > 0:
-        await _Stage(report, "host", seed, minutes * 60 * host_engine_share).run()
+    async with asyncio.TaskGroup() as group:
+        for engine in "scripted", "host":
+            for restarts in True, False:
+                group.create_task(_Stage(report, engine, seed, minutes * 60, restarts=restarts).run())
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
     report.lines.append(f"the soak itself: {peak_mb:.0f} MB at most")
     return report
 
 
 class _Stage:
-    def __init__(self, report: Report, engine: str, seed: int, seconds: float) -> None:
+    def __init__(self, report: Report, engine: str, seed: int, seconds: float, *, restarts: bool) -> None:
         self._report = report
         self._engine = engine
+        self._restarts = restarts
+        self._name = f"{engine}, {'restarted' if restarts else 'frozen'}"
         self._seed = seed
         self._seconds = seconds
         self._truth = Truth(_KEEP_S)
         self._lives: dict[Life, asyncio.Task[None]] = {}
         self._over = asyncio.Event()
         self._counts: Counter[str] = Counter()
-        self._rng = random.Random(f"{seed} {engine} clients")
+        self._rng = random.Random(f"{seed} {self._name} clients")
 
     async def run(self) -> None:
         async with self._programs() as (stack, programs):
             chaos = Chaos(
-                random.Random(f"{self._seed} {self._engine} chaos"),
+                random.Random(f"{self._seed} {self._name} chaos"),
                 programs,
                 numbered=programs[0] if self._engine == "scripted" else None,
             )
@@ -92,9 +96,7 @@ class _Stage:
             looking = asyncio.create_task(self._look_on(stack, gauges), name="gauges")
             try:
                 end_s = time.monotonic() + self._seconds
-                doing = asyncio.create_task(
-                    chaos.run(until_s=end_s, restarts_until_s=end_s - self._seconds * _CALM_SHARE), name="chaos"
-                )
+                doing = asyncio.create_task(chaos.run(until_s=end_s, restarts=self._restarts), name="chaos")
                 while not doing.done() or self._lives:
                     if doing.done():
                         self._over.set()
@@ -175,7 +177,7 @@ class _Stage:
                 found += [str(violation) for violation in close(closed.code, closed.reason)]
         if life.complaint is not None:
             found.append(life.complaint)
-        self._report.violations += [f"{self._engine}: {life.name}: {what}" for what in found]
+        self._report.violations += [f"{self._name}: {life.name}: {what}" for what in found]
         if found:
             self._keep(life)
 
@@ -183,9 +185,9 @@ class _Stage:
         """The history of a life in which something was wrong, to be looked at."""
         directory = Path(tempfile.gettempdir(), f"soak-{self._seed}")
         directory.mkdir(exist_ok=True)
-        path = directory / f"{self._engine}-{life.name}.jsonl"
+        path = directory / f"{self._name.replace(', ', '-')}-{life.name}.jsonl"
         path.write_text("".join(f"{json.dumps(message)}\n" for _, message in life.history))
-        self._report.violations.append(f"{self._engine}: {life.name}: what it received is in {path}")
+        self._report.violations.append(f"{self._name}: {life.name}: what it received is in {path}")
 
     # ---- programs
 
@@ -223,14 +225,14 @@ class _Stage:
 
     def _summarize(self, chaos: Chaos, gauges: list[Gauge], base: dict[str, int], after: dict[str, int]) -> None:
         lines, violations = self._report.lines, self._report.violations
-        violations += [f"{self._engine}: {violation}" for violation in chaos.violations]
+        violations += [f"{self._name}: {violation}" for violation in chaos.violations]
         violations += [
-            f"{self._engine}: {name}: {count} when all clients have left, {base[name]} before the first"
+            f"{self._name}: {name}: {count} when all clients have left, {base[name]} before the first"
             for name, count in after.items()
             if count > base[name]
         ]
         lines += [
-            f"--- {self._engine} engine, {self._seconds / 60:.1f} minutes",
+            f"--- {self._name}: {self._seconds / 60:.1f} minutes",
             f"done: {', '.join(f'{what} {count}' for what, count in sorted(chaos.done.items()))}",
             f"clients: {', '.join(f'{what} {count}' for what, count in sorted(self._counts.items()))}; "
             f"{self._truth.count} events",
@@ -250,7 +252,7 @@ class _Stage:
                 f"{cells[0]:>18}{cells[1]:>13}{cells[2]:>9}{cells[3]:>7}"
             )
             violations += [
-                f"{self._engine}: {gauge.name}: {name} grows by {slope:.1f} an hour, at most {limit} are allowed"
+                f"{self._name}: {gauge.name}: {name} grows by {slope:.1f} an hour, at most {limit} are allowed"
                 for slope, (name, limit) in zip(slopes, _LIMITS.items(), strict=True)
                 if slope is not None and slope > limit
             ]

@@ -12,7 +12,7 @@ SEED = 1
 @pytest.mark.timeout(300)
 async def test_two_minutes_of_chaos_lose_nothing_silently() -> None:
     """Every client's history is in order, once, gapless or told; no client, task or descriptor is left at the end."""
-    report = await soak(1.4, SEED, host_engine_share=0.25)
+    report = await soak(1.4, SEED)
     assert report.violations == [], str(report)
 
 
