@@ -32,6 +32,8 @@ _SLICE = 500
 _DUTY = 0.5
 """After a flush this share of its duration is left free. A hub that flushes again at once starves the reader of the
 upstream stream, which hands over one message in each turn of the loop, and never has more than one event to join."""
+_NOTABLE_S = 0.001
+"""A flush that took less is followed by no pause: the loop's timers are no finer."""
 _AHEAD_S = 1.0
 """A client that comes from another gateway may have had events that are still on their way here: so long is waited for
 them. Nobody is so much ahead but one that gives a position of its own making."""
@@ -72,7 +74,7 @@ class Hub:
         self._flushed: tuple[View, int] = (mirror.view, 0)
         self._swept_seq = 0
         self._dirty = asyncio.Event()
-        self._moved = asyncio.Event()
+        self._moved: asyncio.Event | None = None
         self.delivered_writes = 0
         self.left_clients = 0
         """Those that had been here for a while, see `garbage`."""
@@ -96,6 +98,8 @@ class Hub:
         try:
             async with asyncio.timeout(_AHEAD_S):
                 while self._is_ahead(position):
+                    if self._moved is None:
+                        self._moved = asyncio.Event()
                     await self._moved.wait()
         except TimeoutError:
             pass
@@ -173,16 +177,21 @@ class Hub:
             tasks.create_task(self._pulse.beat_forever(), name="beat")
 
     async def _flush_forever(self) -> None:
+        free_until_s = 0.0
         while True:
             await self._dirty.wait()
-            self._dirty.clear()
-            self._moved.set()
-            self._moved = asyncio.Event()
             began_s = self._clock()
+            if began_s < free_until_s:
+                await asyncio.sleep(free_until_s - began_s)
+                began_s = self._clock()
+            self._dirty.clear()
+            if self._moved is not None:
+                self._moved.set()
+                self._moved = None
             await self._flush()
-            spent_s = self._clock() - began_s
-            if spent_s > 0.001:
-                await asyncio.sleep(spent_s * _DUTY)
+            ended_s = self._clock()
+            spent_s = ended_s - began_s
+            free_until_s = ended_s + spent_s * _DUTY if spent_s > _NOTABLE_S else 0.0
 
     async def _flush(self) -> None:
         clients = self._concerned()

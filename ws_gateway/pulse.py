@@ -23,6 +23,9 @@ _WATCH_S = 5.0
 _UNANSWERED_LOOKS = 4
 """So often in a row there was no answer: the client has vanished. Looks, not seconds, so that a loop that stood still
 vanishes nobody."""
+_LATELY = 0.1
+"""Of the heartbeat time: whose kernel has answered something within this needs no ping. With events all the time none
+is sent at all; a ping with its answer costs as much as ten of them."""
 _WATCH_SLICE = 500
 """Clients looked at without a pause."""
 
@@ -47,7 +50,7 @@ class Pulse:
         self._broadcast = broadcast
         self._vanish = vanish
         # Clients take turns, so that no moment has all of them: one slot of the wheel each tick, two turns of the wheel
-        # per heartbeat time, a ping and a heartbeat in alternation.
+        # per heartbeat time, a ping (for those who are silent) and a heartbeat in alternation.
         self._wheel: list[set[Subscriber]] = [set() for _ in range(max(1, round(heartbeat_s * 2)))]
         self._turns = itertools.count()
 
@@ -60,7 +63,8 @@ class Pulse:
 
     async def beat_forever(self) -> None:
         """One slot of the wheel at a time. Each client has a ping and, half the heartbeat time later, a heartbeat (or
-        another ping, if it does not want that): whoever vanished is noticed only when something is sent."""
+        another ping, if it does not want that): whoever vanished is noticed only when something is sent. So there is
+        no ping for those who have just answered something else."""
         pause_s = self._heartbeat_s / len(self._wheel) / 2
         for tick in itertools.count():
             await asyncio.sleep(pause_s)
@@ -89,7 +93,10 @@ class Pulse:
 
     def _ping(self, clients: Collection[Subscriber]) -> None:
         for client in clients:
-            if client.joined and not client.behind and not client.transport.is_closing():
+            if not client.joined or client.behind or client.transport.is_closing():
+                continue
+            heard = acknowledged(client.transport)
+            if heard is None or heard.silent_s >= self._heartbeat_s * _LATELY:
                 self._write(client, client.wire.ping)
 
     async def _beat(self, clients: Sequence[Subscriber]) -> None:

@@ -3,6 +3,7 @@
 Owns how each kind of field looks in JSON. Never parses, never touches JSON text, knows no type of ours but PoolState.
 """
 
+import functools
 import keyword
 import re
 import struct
@@ -43,7 +44,13 @@ def rfc3339(seconds: int, nanos: int = 0) -> str | None:
     """A time as RFC 3339 text, in UTC, cut to milliseconds. None: outside the years 1 to 9999."""
     if not (_MIN_UNIX_S <= seconds <= _MAX_UNIX_S and 0 <= nanos < 1_000_000_000):
         return None
-    return f"{(_EPOCH + timedelta(seconds=seconds)).isoformat()}.{nanos // 1_000_000:03d}Z"
+    return f"{_to_the_second(seconds)}.{nanos // 1_000_000:03d}Z"
+
+
+@functools.lru_cache(maxsize=64)
+def _to_the_second(seconds: int) -> str:
+    """Times come in order, many of them within one second."""
+    return (_EPOCH + timedelta(seconds=seconds)).isoformat()
 
 
 def rfc3339_from_unix(unix_s: float) -> str | None:

@@ -3,6 +3,7 @@
 import asyncio
 import random
 import time
+from typing import Any, Self
 
 import grpc
 import grpc.aio
@@ -120,62 +121,106 @@ class Upstream:
         """Reads one stream to its end, which is always an exception."""
         # the channel connects again by itself, within a second of the bridge's return; the call waits for that
         call = stub.Subscribe(pb.SubscribeRequest(after=after), wait_for_ready=True)
+        patience = _Patience(self._first_s)
         try:
-            subscribed = (await _next(call, self._first_s)).subscribed
-            epoch, seq = subscribed.position.epoch, subscribed.position.seq
-            if epoch != self._mirror.position.epoch:
-                if after.epoch:
-                    raise _AnotherEpoch
-                self._mirror.begin(epoch)
-            elif seq < after.seq:
-                raise _Broken("rpc_failed", f"the bridge is at {seq}, behind what it said before ({after.seq})")
-            log.info(
-                "bridge_connected",
-                bridge=self._address,
-                position=f"{epoch}.{seq}",
-                recovered=subscribed.recovered,
-                replayed=subscribed.replayed,
-                superseded=subscribed.superseded,
-                lost=subscribed.lost,
-            )
-            self.failures = 0
-            # the copy is complete once an event at or after this position has come, or all that were announced
-            target, announced = seq, subscribed.replayed
-            if not announced:
-                self._complete(seq)
-            while True:
-                response = await _next(call, self._silence_s)
-                if response.batch.events:
-                    for event in response.batch.events:
-                        self._mirror.take(event)
-                    announced -= len(response.batch.events)
-                    seq = response.batch.events[-1].seq
-                elif response.HasField("gap"):
-                    self._mirror.lose(response.gap.from_seq, response.gap.to_seq, response.gap.lost)
-                    continue
-                elif response.HasField("progress"):
-                    seq = response.progress.position.seq
-                else:
-                    continue
-                if seq >= target or announced <= 0:
-                    self._complete(seq)
+            async with patience:
+                target, announced = self._begin(after, (await _next(call)).subscribed)
+                patience.renew(self._silence_s)
+                while True:
+                    response = await _next(call)
+                    patience.heard()
+                    if response.batch.events:
+                        for event in response.batch.events:
+                            self._mirror.take(event)
+                        announced -= len(response.batch.events)
+                        seq = response.batch.events[-1].seq
+                    elif response.HasField("gap"):
+                        self._mirror.lose(response.gap.from_seq, response.gap.to_seq, response.gap.lost)
+                        continue
+                    elif response.HasField("progress"):
+                        seq = response.progress.position.seq
+                    else:
+                        continue
+                    if seq >= target or announced <= 0:
+                        self._complete(seq)
+        except TimeoutError:
+            raise _Broken("rpc_timeout", f"nothing from the bridge for {patience.limit_s:g} s") from None
         finally:
             call.cancel()
+
+    def _begin(self, after: events_pb2.Position, subscribed: pb.Subscribed) -> tuple[int, int]:
+        """Takes the bridge's first word. The copy is complete once an event at or after this number has come, or as
+        many as this."""
+        epoch, seq = subscribed.position.epoch, subscribed.position.seq
+        if epoch != self._mirror.position.epoch:
+            if after.epoch:
+                raise _AnotherEpoch
+            self._mirror.begin(epoch)
+        elif seq < after.seq:
+            raise _Broken("rpc_failed", f"the bridge is at {seq}, behind what it said before ({after.seq})")
+        log.info(
+            "bridge_connected",
+            bridge=self._address,
+            position=f"{epoch}.{seq}",
+            recovered=subscribed.recovered,
+            replayed=subscribed.replayed,
+            superseded=subscribed.superseded,
+            lost=subscribed.lost,
+        )
+        self.failures = 0
+        if not subscribed.replayed:
+            self._complete(seq)
+        return seq, subscribed.replayed
 
     def _complete(self, seq: int) -> None:
         self._mirror.complete(seq)
         self.reached.set()
 
 
-async def _next(
-    call: "grpc.aio.UnaryStreamCall[pb.SubscribeRequest, pb.SubscribeResponse]", limit_s: float
-) -> pb.SubscribeResponse:
-    """The next message. _Broken: there is none, within `limit_s` or at all."""
+class _Patience:
+    """Ends its block with TimeoutError when nothing was heard for too long. A word heard costs the time of day, where a
+    time-out for each would cost a timer and a tenth of all that is done for one event."""
+
+    def __init__(self, limit_s: float) -> None:
+        self.limit_s = limit_s
+        self._end = asyncio.timeout(None)
+        self._timer: asyncio.TimerHandle | None = None
+        self._heard_s = 0.0
+        self._loop = asyncio.get_running_loop()
+
+    async def __aenter__(self) -> Self:
+        await self._end.__aenter__()
+        self.renew(self.limit_s)
+        return self
+
+    async def __aexit__(self, *error: Any) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        await self._end.__aexit__(*error)
+
+    def renew(self, limit_s: float) -> None:
+        """Something was heard, and from now on this is the limit."""
+        self.limit_s = limit_s
+        self.heard()
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_later(limit_s, self._look)
+
+    def heard(self) -> None:
+        self._heard_s = self._loop.time()
+
+    def _look(self) -> None:
+        end_s = self._heard_s + self.limit_s
+        if end_s > self._loop.time():
+            self._timer = self._loop.call_at(end_s, self._look)
+        else:
+            self._end.reschedule(end_s)
+
+
+async def _next(call: "grpc.aio.UnaryStreamCall[pb.SubscribeRequest, pb.SubscribeResponse]") -> pb.SubscribeResponse:
+    """The next message. _Broken: there is none."""
     try:
-        async with asyncio.timeout(limit_s):
-            response = await call.read()
-    except TimeoutError:
-        raise _Broken("rpc_timeout", f"nothing from the bridge for {limit_s:g} s") from None
+        response = await call.read()
     except grpc.aio.AioRpcError as error:
         raise _broken(error.code(), error.details()) from None
     except asyncio.CancelledError:

@@ -13,10 +13,13 @@ from eventlog import Position, Topics
 from tests.kit.history import History, check, is_notice
 from tests.kit.record import Message
 from tests.ws_gateway.fakes import FakeClient, Gateway, VirtualTimeLoop, in_virtual_time, log, pass_time, seconds, state
+from ws_gateway import pulse
+from ws_gateway.kernel import Acknowledged
 from ws_gateway.protocol import DEFAULT_TYPES, NOWHERE
 
 HIGH_BYTES, LOW_BYTES = 64 << 10, 16 << 10
 """Above the one a client is behind; at the other it goes on."""
+PING = b"\x89\x00"
 BIG = "x" * 70_000
 """In one event: more than the mark."""
 EVERYTHING = ["*"]
@@ -989,9 +992,32 @@ async def test_every_client_is_pinged_half_way_between_its_heartbeats() -> None:
         for types, every_s in ((["heartbeat"], 4.0), ([], 2.0)):
             client = gateway.join(types)
             await pass_time(20)
-            pings = [at_s for at_s, data in client.transport.writes if data == b"\x89\x00"]
+            pings = [at_s for at_s, data in client.transport.writes if data == PING]
             assert len(pings) >= 5
             assert {later - earlier for earlier, later in pairwise(pings)} == {every_s}
+
+
+@in_virtual_time
+async def test_client_whose_kernel_has_just_answered_is_not_pinged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stream of events needs no pings beside it; in silence they come."""
+    async with Gateway(heartbeat_s=30) as gateway:
+        client = gateway.join(["notification"])
+        answered_s = 0.0
+
+        def heard(transport: asyncio.Transport) -> Acknowledged:
+            assert transport is client.transport
+            return Acknowledged(0, False, seconds() - answered_s)
+
+        monkeypatch.setattr(pulse, "acknowledged", heard)
+        for _ in range(60):
+            answered_s = seconds()
+            gateway.log()
+            await pass_time(1)
+        assert PING not in client.writes
+        await pass_time(40)
+        pings = [at_s - answered_s for at_s, data in client.transport.writes if data == PING]
+        assert 3 <= pings[0] <= 3 + 15
+        assert pings[1] - pings[0] == pytest.approx(15)
 
 
 @in_virtual_time

@@ -232,7 +232,7 @@ async def test_cancelled_call_is_a_broken_stream_and_not_the_end_of_the_reader(b
     async with grpc.aio.insecure_channel(bridge.address) as channel:
         stub: Any = event_service_pb2_grpc.EventServiceStub(channel)
         call = stub.Subscribe(pb.SubscribeRequest(after=events_pb2.Position()))
-        read = asyncio.create_task(_next(call, 5))
+        read = asyncio.create_task(_next(call))
         await bridge.asked_times(1)
         call.cancel()
         with pytest.raises(_Broken, match="the call was cancelled") as caught:
