@@ -198,6 +198,12 @@ def test_complaint_is_told_from_ordinary_lines(line: str, is_complaint: bool) ->
     assert bool(complaints_in(f"before\n{line}\nafter")) is is_complaint
 
 
+def test_complaint_holds_the_whole_traceback() -> None:
+    """Up to the next line of the log: without it nobody can find the mistake."""
+    trace = 'Traceback (most recent call last):\n  File "x.py", line 1\nValueError: no'
+    assert complaints_in(f'{{"event": "a"}}\n{trace}\n{{"event": "b"}}\nmore') == [trace]
+
+
 def test_free_ports_are_free_and_differ() -> None:
     """No port is given twice, and none that the kernel might take for an outgoing connection."""
     ports = [free_port() for _ in range(50)]

@@ -35,6 +35,7 @@ _COMPLAINTS = re.compile(
     r"Exception ignored in|ResourceWarning|Unclosed |Unhandled exception|Exception in callback|"
     r"Fatal Python error|Segmentation fault|AssertionError"
 )
+_COMPLAINT_LINES = 60
 
 # Below the range from which the kernel takes ports for outgoing connections (32768 up), or one of those could take
 # the port of a killed program before it is started again.
@@ -59,8 +60,19 @@ def free_port(host: str = "127.0.0.1") -> int:
 
 
 def complaints_in(text: str) -> list[str]:
-    """The lines of a standard error that tell of a mistake in the program itself: tracebacks, lost tasks, leaks."""
-    return [line[:2000] for line in text.splitlines() if _COMPLAINTS.search(line)]
+    """What in a standard error tells of a mistake in the program itself: tracebacks, lost tasks, leaks. Each with the
+    lines that follow it, up to the next line of the log or the next complaint."""
+    found: list[list[str]] = []
+    open_ended = False
+    for line in text.splitlines():
+        if _COMPLAINTS.search(line):
+            found.append([line[:2000]])
+            open_ended = not line.startswith("{")
+        elif line.startswith("{"):
+            open_ended = False
+        elif open_ended and len(found[-1]) < _COMPLAINT_LINES:
+            found[-1].append(line[:2000])
+    return ["\n".join(lines) for lines in found]
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ import itertools
 import json
 import random
 import resource
+import sys
 import tempfile
 import time
 from collections import Counter
@@ -51,6 +52,12 @@ class Report:
     lines: list[str] = field(default_factory=list)
     violations: list[str] = field(default_factory=list)
 
+    def violate(self, *violations: str) -> None:
+        """Notes what must not be, and says so at once: a soak takes long."""
+        for violation in violations:
+            sys.stderr.write(f"VIOLATION {violation}\n")
+        self.violations += violations
+
     def __str__(self) -> str:
         verdict = [f"VIOLATION {violation}" for violation in self.violations[:50]] or ["no violation"]
         return "\n".join([f"seed {self.seed}", *self.lines, *verdict, ""])
@@ -85,6 +92,12 @@ class _Stage:
         self._rng = random.Random(f"{seed} {self._name} clients")
 
     async def run(self) -> None:
+        try:
+            await self._run()
+        except AssertionError as error:
+            self._report.violate(f"{self._name}: {error}")
+
+    async def _run(self) -> None:
         async with self._programs() as (stack, programs):
             chaos = Chaos(
                 random.Random(f"{self._seed} {self._name} chaos"),
@@ -177,17 +190,16 @@ class _Stage:
                 found += [str(violation) for violation in close(closed.code, closed.reason)]
         if life.complaint is not None:
             found.append(life.complaint)
-        self._report.violations += [f"{self._name}: {life.name}: {what}" for what in found]
         if found:
-            self._keep(life)
+            self._report.violate(*(f"{self._name}: {life.name}: {what}" for what in [*found, self._kept(life)]))
 
-    def _keep(self, life: Life) -> None:
-        """The history of a life in which something was wrong, to be looked at."""
+    def _kept(self, life: Life) -> str:
+        """Writes down the history of a life in which something was wrong, to be looked at."""
         directory = Path(tempfile.gettempdir(), f"soak-{self._seed}")
         directory.mkdir(exist_ok=True)
         path = directory / f"{self._name.replace(', ', '-')}-{life.name}.jsonl"
         path.write_text("".join(f"{json.dumps(message)}\n" for _, message in life.history))
-        self._report.violations.append(f"{self._name}: {life.name}: what it received is in {path}")
+        return f"what it received is in {path}"
 
     # ---- programs
 
@@ -224,13 +236,15 @@ class _Stage:
         return answer.json()
 
     def _summarize(self, chaos: Chaos, gauges: list[Gauge], base: dict[str, int], after: dict[str, int]) -> None:
-        lines, violations = self._report.lines, self._report.violations
-        violations += [f"{self._name}: {violation}" for violation in chaos.violations]
-        violations += [
-            f"{self._name}: {name}: {count} when all clients have left, {base[name]} before the first"
-            for name, count in after.items()
-            if count > base[name]
-        ]
+        lines, violate = self._report.lines, self._report.violate
+        violate(*(f"{self._name}: {violation}" for violation in chaos.violations))
+        violate(
+            *(
+                f"{self._name}: {name}: {count} when all clients have left, {base[name]} before the first"
+                for name, count in after.items()
+                if count > base[name]
+            )
+        )
         lines += [
             f"--- {self._name}: {self._seconds / 60:.1f} minutes",
             f"done: {', '.join(f'{what} {count}' for what, count in sorted(chaos.done.items()))}",
@@ -251,11 +265,13 @@ class _Stage:
                 f"{gauge.name:12}{gauge.restarts:>9}{gauge.longest.seconds:>8.0f} s{last:>7.0f} MB"
                 f"{cells[0]:>18}{cells[1]:>13}{cells[2]:>9}{cells[3]:>7}"
             )
-            violations += [
-                f"{self._name}: {gauge.name}: {name} grows by {slope:.1f} an hour, at most {limit} are allowed"
-                for slope, (name, limit) in zip(slopes, _LIMITS.items(), strict=True)
-                if slope is not None and slope > limit
-            ]
+            violate(
+                *(
+                    f"{self._name}: {gauge.name}: {name} grows by {slope:.1f} an hour, at most {limit} are allowed"
+                    for slope, (name, limit) in zip(slopes, _LIMITS.items(), strict=True)
+                    if slope is not None and slope > limit
+                )
+            )
 
 
 def _slope(samples: list[Sample], name: str) -> float:
