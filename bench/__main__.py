@@ -11,7 +11,7 @@ from bench import report, short
 from bench.measures import MEASURES, Row, missing_peers
 from bench.processes import OUT
 
-_SELDOM = frozenset({"copy", "growth", "translation"})
+_SELDOM = frozenset({"copy", "growth", "split", "translation"})
 """These take every other round: they are not compared with a peer's."""
 
 

@@ -10,6 +10,7 @@ from bench.load import Load
 from bench.processes import SERVER_CORE, Child
 from bench.publisher import Order
 from bench.servers import (
+    LIMITS,
     OURS,
     SERVERS,
     MissingPeer,
@@ -70,7 +71,7 @@ def _each(names: list[str]) -> Iterator[tuple[str, Running, Load]]:
 
 
 def fan_out(
-    names: list[str], rates: tuple[float, ...] = (20, 100, 200, 400, 800, 3200), seconds: float = 1.5
+    names: list[str], rates: tuple[float, ...] = (20, 100, 200, 400, 800, 3200, 6400), seconds: float = 1.5
 ) -> Iterator[Row]:
     """1,000 clients, at one rate after another until the server collapses: the last row is what it does saturated."""
     clients = 1000
@@ -85,6 +86,29 @@ def fan_out(
 
 def _fan_out() -> Iterator[Row]:
     yield from fan_out(list(SERVERS))
+
+
+def _split() -> Iterator[Row]:
+    """1,000 clients, one event at a time: where the time of a delivery goes, ours beside those that only send; and what
+    an event takes of our gateway while nobody is there, shared by 1,000."""
+    for name, running, load in _each([OURS, *LIMITS]):
+        if name == OURS:
+            yield Row("split", f"{OURS}, no client", {}, _parts(running))
+        load.connect(1000)
+        yield Row("split", name, {}, _parts(running))
+
+
+def _parts(running: Running) -> dict[str, float]:
+    order = Order(20, 5.0)
+    running.publisher.start(Order(order.rate, order.seconds + 1))
+    time.sleep(0.5)
+    before = running.server.split_s()
+    time.sleep(order.seconds)
+    parts_s = [now - then for now, then in zip(running.server.split_s(), before, strict=True)]
+    running.publisher.wait(30.0)
+    deliveries = order.rate * order.seconds * 1000
+    names = ("own_us", "kernel_us", "others_us")
+    return {name: part_s / deliveries * 1e6 for name, part_s in zip(names, parts_s, strict=True)}
 
 
 def _five_thousand() -> Iterator[Row]:
@@ -199,10 +223,12 @@ def _translation() -> Iterator[Row]:
         ours_us, theirs_us = translation.per_call_us(message)
         values = {"ours_us": ours_us, "json_format_us": theirs_us, "ratio": theirs_us / ours_us}
         yield Row(f"translation {kind}", OURS, {}, values)
+    yield Row("free_data", OURS, {}, translation.free_data_us())
 
 
 MEASURES: dict[str, Callable[[], Iterator[Row]]] = {
     "fan_out": _fan_out,
+    "split": _split,
     "five_thousand": _five_thousand,
     "not_reading": _not_reading,
     "quiet": _quiet,

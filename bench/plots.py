@@ -4,8 +4,8 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 
-from bench.results import C_JOINED, C, Table
-from bench.servers import OURS
+from bench.results import Table
+from bench.servers import LIMITS, OURS
 
 __all__ = ["draw"]
 
@@ -68,7 +68,7 @@ def draw(t: Table, place: Path) -> list[str]:
     memory = {server: t.median("connect", "kb_per_connection", server, clients=1000) for server in connected}
     bars("memory", "KB per idle connection, over 1,000", {s: kb for s, kb in memory.items() if kb > 1})
     shakes = {server: t.median("connect", "handshakes_per_cpu_s", server, clients=1000) for server in connected}
-    bars("handshakes", "handshakes per CPU second", {s: n for s, n in shakes.items() if s not in (C, C_JOINED)})
+    bars("handshakes", "handshakes per CPU second", {s: n for s, n in shakes.items() if s not in LIMITS})
     clients = "clients, 10 events/s"
     lines("cpu_by_clients", "growth_clients", "clients", "cpu_us", (clients, "CPU per delivery, µs"))
     lines("p99_by_clients", "growth_clients", "clients", "p99_ms", (clients, "p99, ms"))

@@ -1,4 +1,4 @@
-"""Publishes at a rate that no server can slow down: `python -m bench.publisher lines|nats HOST:PORT`.
+"""Publishes at a rate that no server can slow down: `python -m bench.publisher lines|nats|centrifugo HOST:PORT`.
 
 An open loop: events are made when they are due and stamped then; what a server does not take waits in this process's
 own memory, and counts as latency. Commands are JSON lines on standard input, see `serve`.
@@ -6,6 +6,7 @@ own memory, and counts as latency. Commands are JSON lines on standard input, se
 
 import asyncio
 import json
+import re
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -70,15 +71,51 @@ async def _main(kind: str, address: str) -> None:
     if kind == "nats":
         writer.write(b'CONNECT {"verbose":false,"pedantic":false}\r\n')
         asyncio.get_running_loop().create_task(_answer_pings(reader, writer), name="pings")
+    posted: list[bytes] = []
+    something = asyncio.Event()
+    if kind == "centrifugo":
+        asyncio.get_running_loop().create_task(_post(reader, writer, posted, something), name="post")
 
     def send(events: Sequence[Numbered], order: Order) -> None:
         bodies = [message(number, stamp_ns, order.size_bytes) for number, stamp_ns in events]
-        if kind == "nats":
+        if kind == "centrifugo":
+            posted.extend(bodies)
+            something.set()
+        elif kind == "nats":
             writer.write(b"".join(b"PUB bench %d\r\n%b\r\n" % (len(body), body) for body in bodies))
         else:
             writer.write(b"".join(body + b"\n" for body in bodies))
 
     await serve(send)
+
+
+async def _post(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, bodies: list[bytes], something: asyncio.Event
+) -> None:
+    """Posts one batch after the other to Centrifugo's HTTP API: each holds what has come while the one before it was on
+    its way."""
+    while await something.wait():
+        something.clear()
+        commands = b",".join(b'{"publish":{"channel":"bench","data":%b}}' % body for body in bodies)
+        bodies.clear()
+        payload = b'{"commands":[%b]}' % commands
+        head = b"POST /api/batch HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        writer.write(b"%bContent-Length: %d\r\n\r\n%b" % (head, len(payload), payload))
+        answer = await reader.readuntil(b"\r\n\r\n")
+        if not answer.startswith(b"HTTP/1.1 200 "):
+            raise RuntimeError(f"Centrifugo answered {answer!r}")
+        await _body(reader, answer)
+
+
+async def _body(reader: asyncio.StreamReader, head: bytes) -> None:
+    """Reads an answer's body to its end, chunked or not."""
+    length = re.search(rb"(?i)\r\ncontent-length: *(\d+)", head)
+    if length is not None:
+        await reader.readexactly(int(length[1]))
+        return
+    while size := int(await reader.readline(), 16):
+        await reader.readexactly(size + 2)
+    await reader.readline()
 
 
 async def _answer_pings(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

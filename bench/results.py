@@ -6,11 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from bench.measures import Row
-from bench.servers import OURS
+from bench.servers import LIMITS, OURS, C
 
-__all__ = ["C_JOINED", "C", "Promise", "Table", "promises"]
+__all__ = ["Promise", "Table", "promises"]
 
-C, C_JOINED = "C, one send each", "C, joined sends"
 _WS, _QUEUE = "Node ws", "aiohttp, queue per client"
 
 
@@ -81,7 +80,7 @@ def promises(rows: Sequence[Row]) -> list[Promise]:
         f"{ratio:.2f} ×",
         _up_to(1.5),
     )
-    peers = [server for server in t.servers("fan_out") if server not in (OURS, C, C_JOINED)]
+    peers = [server for server in t.servers("fan_out") if server not in (OURS, *LIMITS)]
     if peers:
         costs = {server: t.median("fan_out", "cpu_us", server, rate=20) for server in peers}
         best = min(costs, key=costs.__getitem__)

@@ -18,8 +18,13 @@ from bench.processes import CLIENT_CORE, OUT, REPOSITORY, SERVER_CORE, Child, fr
 from bench.publisher import Order
 
 __all__ = [
+    "CENTRIFUGO",
+    "C_JOINED",
+    "LIMITS",
     "OURS",
+    "PYTHON",
     "SERVERS",
+    "C",
     "MissingPeer",
     "Publisher",
     "Running",
@@ -192,23 +197,47 @@ def websockets() -> AbstractContextManager[Running]:
     return _fed([sys.executable, "-m", "bench.peers.websockets_broadcast", "PORT", "FEED"], "websockets", Dialect("/"))
 
 
+def bare_writes() -> AbstractContextManager[Running]:
+    """What Python allows: transports that are only written to."""
+    return _fed([sys.executable, "-m", "bench.peers.bare_writes", "PORT", "FEED"], "bare_writes", Dialect("/"))
+
+
 def queue_hub() -> AbstractContextManager[Running]:
     """aiohttp with a queue and a task per client."""
     return _fed([sys.executable, "-m", "bench.peers.queue_hub", "PORT", "FEED"], "queue_hub", Dialect("/ws"))
 
 
-def centrifuge() -> AbstractContextManager[Running]:
-    """Centrifuge, the Go library that Centrifugo is made of."""
-    directory, program = REPOSITORY / "bench" / "peers" / "centrifuge", OUT / "centrifuge"
+@contextmanager
+def centrifugo() -> Iterator[Running]:
+    """Centrifugo, fed by its own HTTP API."""
+    program = OUT / "go" / "bin" / "centrifugo"
     if not program.exists():
-        go = _tool("go")
         paths = {"GOPATH": str(OUT / "go"), "GOCACHE": str(OUT / "go" / "cache"), "GOFLAGS": "-modcacherw"}
         environment = {**os.environ, **paths, "CGO_ENABLED": "0"}
-        built = subprocess.run([go, "build", "-o", str(program), "."], cwd=directory, env=environment, check=False)
+        built = subprocess.run([_tool("go"), "install", CENTRIFUGO], env=environment, check=False)
         if built.returncode:
             raise MissingPeer("it did not build")
-    dialect = Dialect("/connection/websocket", hello=['{"id":1,"connect":{}}'], ready='"id":1', echo=("{}", "{}"))
-    return _fed([str(program), "PORT", "FEED"], "centrifuge", dialect)
+    port = free_port()
+    config = OUT / "centrifugo.json"
+    settings = {
+        "log": {"level": "error"},
+        "http_server": {"address": "127.0.0.1", "port": port},
+        "client": {"insecure": True},  # no tokens: none of the peers checks any
+        "http_api": {"insecure": True},
+    }
+    config.write_text(json.dumps(settings))
+    dialect = Dialect(
+        "/connection/websocket",
+        hello=['{"id":1,"connect":{}}', '{"id":2,"subscribe":{"channel":"bench"}}'],
+        ready='"id":2',
+        echo=("{}", "{}"),
+    )
+    with ExitStack() as stack:
+        server = stack.enter_context(Child([str(program), "-c", str(config)], core=SERVER_CORE, name="centrifugo"))
+        server.wait_listening(port)
+        address = f"127.0.0.1:{port}"
+        publisher = stack.enter_context(Child.python("bench.publisher", "centrifugo", address, core=CLIENT_CORE))
+        yield Running(server, port, dialect, Publisher(publisher))
 
 
 @contextmanager
@@ -238,15 +267,20 @@ def nats() -> Iterator[Running]:
 
 
 OURS = "ws_gateway"
+C, C_JOINED, PYTHON = "C, one send each", "C, joined sends", "Python, bare writes"
+LIMITS = (C, C_JOINED, PYTHON)
+"""What can be done at most: no peers."""
+CENTRIFUGO = "github.com/centrifugal/centrifugo/v6@v6.9.1"
 SERVERS: dict[str, Callable[[], AbstractContextManager[Running]]] = {
     OURS: our_stack,
-    "C, one send each": lambda: limit("each"),
-    "C, joined sends": lambda: limit("joined"),
+    C: lambda: limit("each"),
+    C_JOINED: lambda: limit("joined"),
+    PYTHON: bare_writes,
     "Node ws": node_ws,
     "Socket.IO": socketio,
     "websockets broadcast": websockets,
     "aiohttp, queue per client": queue_hub,
     "NATS": nats,
-    "Centrifuge": centrifuge,
+    "Centrifugo": centrifugo,
 }
 """By the names of the report."""

@@ -4,11 +4,10 @@ import statistics
 from dataclasses import dataclass
 
 from bench.measures import Row, fan_out
-from bench.servers import OURS
+from bench.servers import OURS, C
 
 __all__ = ["Bound", "check", "run"]
 
-_C = "C, one send each"
 _QUEUE = "aiohttp, queue per client"
 _ROUNDS = 2
 _TRIES = 2
@@ -37,7 +36,7 @@ def check(rows: list[Row]) -> list[Bound]:
 
     missing = sum(row.values["missing"] for row in rows if row.server == OURS and row.measure == "fan_out")
     return [
-        Bound("CPU per delivery, one event at a time, of the C sender's", cpu_us(OURS, 20) / cpu_us(_C, 20), 1.9),
+        Bound("CPU per delivery, one event at a time, of the C sender's", cpu_us(OURS, 20) / cpu_us(C, 20), 1.9),
         Bound("the same, of the hub with a queue per client", cpu_us(OURS, 20) / cpu_us(_QUEUE, 20), 0.75),
         Bound("CPU per delivery at 800 events/s, of the same at 20", cpu_us(OURS, 800) / cpu_us(OURS, 20), 0.3),
         Bound(
@@ -50,7 +49,7 @@ def check(rows: list[Row]) -> list[Bound]:
 def run() -> int:
     """Measures and prints; 1 if a bound does not hold, twice."""
     for attempt in range(_TRIES):
-        rows = [row for _ in range(_ROUNDS) for row in fan_out([OURS, _C, _QUEUE], rates=(20.0, 800.0), seconds=0.8)]
+        rows = [row for _ in range(_ROUNDS) for row in fan_out([OURS, C, _QUEUE], rates=(20.0, 800.0), seconds=0.8)]
         bounds = check(rows)
         for bound in bounds:
             print(f"{'ok  ' if bound.holds else 'FAIL'} {bound.what}: {bound.ratio:.3f} (at most {bound.at_most:.3f})")
