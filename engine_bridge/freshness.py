@@ -49,7 +49,7 @@ class Holdings:
         `asked_at_seq`: the journal's head when the question was asked. A state that was pushed since is newer than the
         answer, whichever arrives first, and stays. `last_update_s`: when the source answered before this; 0: never.
         """
-        publish = []
+        publish, gone = [], []
         listed = set()
         for event in listing:
             name = (event.type, event.key)
@@ -71,8 +71,8 @@ class Holdings:
                     publish.append(_fresh(entry.body))
             elif entry.seq <= asked_at_seq and not entry.body.freshness.stale:
                 # The engine no longer lists it and never said how it ended: what is known of it is old.
-                publish.append(_stale(entry.body, "RPC_DISCONNECT", last_update_s))
-        return publish
+                gone.append(_stale(entry.body, "RPC_DISCONNECT", last_update_s))
+        return gone + publish  # the topic as a whole is as fresh as the last that is said of it
 
     def unanswered(self, error_code: str, *, last_update_s: float) -> list[events_pb2.Event]:
         """What to publish when the source failed, or was not asked. The one state of a type and the queue come again

@@ -1,11 +1,13 @@
 """The engine is killed and comes back: nobody is disconnected, nothing old looks fresh."""
 
+import json
 import time
 
 from tests.end_to_end.conftest import Connect
 from tests.kit.client import Recorder
 from tests.kit.history import fold
 from tests.kit.programs import Stack
+from tests.kit.scripted_engine import ScriptedEngine
 
 STATES = ("system.status", "storage.update", "agent.status", "compression.update")
 CALLS = {"SYSTEM_STATUS_FAILED", "AGENT_STATUS_FAILED", "COMPRESSION_JOBS_FAILED", "STORAGE_UPDATE_FAILED"}
@@ -86,6 +88,7 @@ async def test_engine_back_before_the_breaker_opens_is_fresh_within_two_seconds(
 
 async def test_bridge_that_starts_before_its_engine_finds_it(connect: Connect) -> None:
     async with Stack(poll_s=0.5, wait_ready=False) as stack:
+        await stack.gateway.wait_logged("epoch_changed")
         await stack.engine.kill()
         await stack.bridge.restart()
         await stack.gateway.wait_logged("epoch_changed", count=2)
@@ -94,3 +97,23 @@ async def test_bridge_that_starts_before_its_engine_finds_it(connect: Connect) -
         await stack.engine.start()
         for kind in STATES:
             await told(client, 0, kind, stale=False)
+
+
+async def test_job_that_the_restarted_engine_has_forgotten_stays_stale_and_the_gateway_gets_ready(
+    connect: Connect,
+) -> None:
+    """How it ended nobody knows; everything else is fresh again, so whoever asks /readyz may send clients here."""
+    async with ScriptedEngine() as engine, Stack(engine_url=engine.url, poll_s=0.5) as stack:
+        client = await connect(stack.ws_url(), types=["compression.update"])
+        engine.push_job("lost", progress=40)
+        await told(client, 0, "compression.update", job_id="lost", stale=False)
+        mark = client.mark()
+        await engine.stop()
+        engine.new_epoch()
+        await told(client, mark, "compression.update", job_id="lost", stale=True)
+        await engine.start()
+        await stack.wait_ready(within_s=10)
+        _, body = await stack.get("/api/v1/snapshot?types=compression.update")
+        jobs = {event["data"].get("job_id"): event["data"]["stale"] for event in json.loads(body)["events"]}
+        assert jobs.pop("lost") is True
+        assert not any(jobs.values())

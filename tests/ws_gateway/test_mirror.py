@@ -190,12 +190,17 @@ def test_age_of_a_topic_that_was_never_seen_fresh_is_what_the_bridge_says() -> N
     assert mirror_of(event, clock=clock).ages_s() == {"a.b": 60.0}
 
 
-def test_stale_topics_are_those_with_any_state_stale_and_all_of_them_in_an_outage() -> None:
-    mirror = mirror_of(state(1), state(2, "compression.update", "job-1", stale=True), state(3, "compression.update"))
+def test_stale_topics_are_those_whose_latest_news_was_stale_and_all_of_them_in_an_outage() -> None:
+    """A job that the engine has forgotten stays stale for good, and its topic does not."""
+    job = state(2, "compression.update", "job-1", stale=True)
+    mirror = mirror_of(state(1), job)
     assert mirror.stale_topics() == ["compression.update"]
+    mirror.take(state(3, "compression.update", "queue"))
+    mirror.complete(3)
+    assert mirror.stale_topics() == []
     mirror.bridge_lost(1, "rpc_disconnect")
     assert mirror.stale_topics() == ["compression.update", "system.status"]
-    mirror.take(state(4, "compression.update", "job-1"))
+    mirror.take(state(4, "compression.update", "queue"))
     mirror.complete(4)
     assert mirror.stale_topics() == []
 
