@@ -204,6 +204,15 @@ def test_complaint_holds_the_whole_traceback() -> None:
     assert complaints_in(f'{{"event": "a"}}\n{trace}\n{{"event": "b"}}\nmore') == [trace]
 
 
+def test_call_that_was_cancelled_before_it_began_is_no_complaint() -> None:
+    """gRPC prints that by itself; the same error anywhere else is one."""
+    grpc = '  File "server.pyx.pxi", line 812, in grpc._cython.cygrpc._schedule_rpc_coro'
+    ours = '  File "feed.py", line 1, in beyond'
+    trace = "Traceback (most recent call last):\n{}\nasyncio.exceptions.CancelledError\n{{}}"
+    assert complaints_in(trace.format(grpc)) == []
+    assert len(complaints_in(trace.format(f"{grpc}\n{ours}"))) == 1
+
+
 def test_free_ports_are_free_and_differ() -> None:
     """No port is given twice, and none that the kernel might take for an outgoing connection."""
     ports = [free_port() for _ in range(50)]

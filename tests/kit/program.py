@@ -36,6 +36,9 @@ _COMPLAINTS = re.compile(
     r"Fatal Python error|Segmentation fault|AssertionError"
 )
 _COMPLAINT_LINES = 60
+_CANCELLED_EARLY = re.compile(r"grpc\._cython\.cygrpc\._schedule_rpc_coro\nasyncio\.exceptions\.CancelledError$")
+"""What gRPC itself prints for a call that its client cancels before the server has begun with it: no mistake of ours,
+and nothing is lost by it."""
 
 # Below the range from which the kernel takes ports for outgoing connections (32768 up), or one of those could take
 # the port of a killed program before it is started again.
@@ -72,7 +75,8 @@ def complaints_in(text: str) -> list[str]:
             open_ended = False
         elif open_ended and len(found[-1]) < _COMPLAINT_LINES:
             found[-1].append(line[:2000])
-    return ["\n".join(lines) for lines in found]
+    blocks = ["\n".join(lines) for lines in found]
+    return [block for block in blocks if not _CANCELLED_EARLY.search(block)]
 
 
 @dataclass(frozen=True)
