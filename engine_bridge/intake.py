@@ -48,16 +48,20 @@ class Intake:
         return clean
 
     def _mistake(self, event: events_pb2.Event) -> str:
-        if not is_type(event.type):
-            return "malformed type"
-        if event.type in _OURS:
-            return "reserved type"
+        # the cheapest questions first: an engine without end of types is refused faster than it can make them up
+        type_ = event.type
+        is_new = type_ not in self._types
+        if is_new:
+            if len(self._types) >= len(_CORE) + _MAX_TYPES:
+                return "too many types"
+            if not is_type(type_):
+                return "malformed type"
+            if type_ in _OURS:
+                return "reserved type"
         if len(event.key) > _MAX_KEY_LENGTH:
             return "key too long"
         if event.ByteSize() > _MAX_EVENT_BYTES:
             return "too large"
-        if event.type not in self._types:
-            if len(self._types) >= len(_CORE) + _MAX_TYPES:
-                return "too many types"
-            self._types.add(event.type)
+        if is_new:
+            self._types.add(type_)
         return ""

@@ -3,7 +3,8 @@
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 import grpc.aio
@@ -35,13 +36,13 @@ async def _none_and_unknown(target: Target) -> str:
 
 async def _no_message(target: Target) -> str:
     """Bytes that are no message, and texts that are not UTF-8."""
-    before = await _rejected(target)
-    seen = await _watch(
-        target,
-        lambda message: message["type"] == "system.status" and message["data"]["stale"],
-        lambda message: message["type"] == "agent.status" and message["data"]["stale"],
-    )
-    counted = await _refused(target, before)
+    async with _refusals(target) as refused:
+        seen = await _watch(
+            target,
+            lambda message: message["type"] == "system.status" and message["data"]["stale"],
+            lambda message: message["type"] == "agent.status" and message["data"]["stale"],
+        )
+        counted = await refused(1, 1.0)
     return "counted; told stale" if seen and counted else f"{seen=}, {counted=}"
 
 
@@ -58,18 +59,17 @@ async def _missing(target: Target) -> str:
 
 async def _absurd_sizes(target: Target) -> str:
     """Events of 300 KB, and answers of 4 MiB."""
-    before = await _rejected(target)
-    seen = await _watch(
-        target,
-        lambda message: message["type"] == "storage.update" and message["data"]["stale"],
-    )
-    counted = await _refused(target, before)
+    async with _refusals(target) as refused:
+        seen = await _watch(
+            target,
+            lambda message: message["type"] == "storage.update" and message["data"]["stale"],
+        )
+        counted = await refused(1, 1.0)
     return "refused and counted; told stale" if seen and counted else f"{seen=}, {counted=}"
 
 
 async def _topics(target: Target) -> str:
     """Types without end."""
-    before = await _rejected(target)
     made_up: set[str] = set()
 
     def note(message: _Message) -> bool:
@@ -77,12 +77,13 @@ async def _topics(target: Target) -> str:
             made_up.add(message["type"])
         return False
 
-    watching = asyncio.create_task(_watch(target, note), name="watching")
-    try:
-        rejected = await _refused(target, before, at_least=TOPICS - _MAX_TYPES, within_s=_WITHIN_S)
-    finally:
-        watching.cancel()
-        await asyncio.wait([watching])
+    async with _refusals(target) as refused:
+        watching = asyncio.create_task(_watch(target, note), name="watching")
+        try:
+            rejected = await refused(TOPICS - _MAX_TYPES, _WITHIN_S)
+        finally:
+            watching.cancel()
+            await asyncio.wait([watching])
     if len(made_up) > _MAX_TYPES or rejected < TOPICS - _MAX_TYPES:
         return f"{len(made_up)} taken, {rejected} counted"
     return "1,000 taken at most, the others counted"
@@ -116,19 +117,25 @@ def _refuse(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 
 
-async def _refused(target: Target, before: int, *, at_least: int = 1, within_s: float = 1.0) -> int:
-    """How many more the bridge has refused than before, as soon as there are so many, or after `within_s`."""
-    deadline_s = time.monotonic() + within_s
-    while True:
-        refused = await _rejected(target) - before
-        if refused >= at_least or time.monotonic() > deadline_s:
-            return refused
-        await asyncio.sleep(0.1)  # the bridge can only be asked
-
-
-async def _rejected(target: Target) -> int:
-    """Events of the engine that the bridge has refused."""
+@asynccontextmanager
+async def _refusals(target: Target) -> AsyncIterator[Callable[[int, float], Awaitable[int]]]:
+    """To ask how many events of the engine the bridge has refused since: as soon as there are so many, or after so many
+    seconds. Over one connection, since the bridge would feel it if there were one for each question."""
     async with grpc.aio.insecure_channel(target.bridge) as channel:
         stub = event_service_pb2_grpc.EventServiceStub(channel)
-        status = await stub.GetBridgeStatus(event_service_pb2.GetBridgeStatusRequest(), timeout=5)
-    return sum(source.rejected for source in status.sources)
+
+        async def count() -> int:
+            status = await stub.GetBridgeStatus(event_service_pb2.GetBridgeStatusRequest(), timeout=5)
+            return sum(source.rejected for source in status.sources)
+
+        before = await count()
+
+        async def refused(at_least: int, within_s: float) -> int:
+            deadline_s = time.monotonic() + within_s
+            while True:
+                since = await count() - before
+                if since >= at_least or time.monotonic() > deadline_s:
+                    return since
+                await asyncio.sleep(0.5)  # the bridge can only be asked, and feels that too
+
+        yield refused
