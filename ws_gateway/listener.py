@@ -12,6 +12,9 @@ __all__ = ["listening", "own_send_buffer_bytes"]
 
 _BACKLOG = 4096
 """Handshakes that may wait: a client whose first packet finds no room tries again only a second later."""
+_RECEIVE_BUFFER_BYTES = 16 << 10
+"""SO_RCVBUF, which Linux doubles: about so much of what one client sends is read, and parsed without a pause. Otherwise
+it is up to 256 KiB at a time, and of the smallest frames that is 40,000 and a stop of 20 ms for everybody else."""
 _UNIX_SHARE = 8
 """On a Unix socket no acknowledgement tells how far the other end has read: it is seen to read only once it has read
 twice SO_SNDBUF (Linux doubles it, and fills it with pieces of half of that). At 8 KiB whoever reads 0.6 KB/s has done
@@ -49,6 +52,7 @@ def _tcp(address: str, send_buffer_bytes: int) -> socket.socket:
     # accepted sockets inherit these
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer_bytes)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER_BYTES)
     try:
         _bind(listener, (host, port), address)
     except StartupError:

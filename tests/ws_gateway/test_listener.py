@@ -1,6 +1,7 @@
 """Where the gateway listens, with real sockets. What holds of the file of a Unix socket is in tests/engine_runtime."""
 
 import socket
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,20 @@ def test_port_is_listened_on_and_given_back(host: str, family: socket.AddressFam
         assert listener.gettimeout() == 0
     with socket.socket(family) as probe:
         assert probe.connect_ex(place) != 0
+
+
+def test_little_of_what_a_client_sends_can_be_read_at_once() -> None:
+    """Whatever is read is parsed without a pause: a flood of tiny frames must not come in by the hundred thousand."""
+    with listening("127.0.0.1:0", 65_536) as listener, socket.create_connection(listener.getsockname()) as client:
+        listener.setblocking(True)
+        accepted, _ = listener.accept()
+        with accepted:
+            client.setblocking(False)
+            sent = 0
+            with suppress(BlockingIOError):
+                while True:
+                    sent += client.send(bytes(1 << 20))
+            assert len(accepted.recv(1 << 20)) <= 64 << 10 < sent
 
 
 def test_unix_socket_is_listened_on_and_removed(tmp_path: Path) -> None:
