@@ -39,8 +39,10 @@ _OWN_TYPES = frozenset(("heartbeat", "connection_error"))
 """What the gateway says of the connection itself; no token needs to list it."""
 _WARNED_MESSAGES = 20
 """So many are answered RATE_LIMITED before the connection is closed."""
-_YIELD_EVERY = 32
-"""Messages handled without giving others a turn: tiny ones come faster than the loop would turn by itself."""
+_TURN = 160
+"""So much is handled without giving others a turn, since tiny messages come faster than the loop would turn by itself:
+32 messages, or so many pings that a flood of them is found out before more of it is read."""
+_MESSAGE_COST, _PING_COST = 5, 1
 _ENDS = frozenset((WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED))
 _DRAIN_POLL_S = 0.05
 _LIMITS = ClientLimits()
@@ -251,8 +253,10 @@ class _Session:
         return self.ended
 
     def end(self, code: int, reason: str) -> None:
-        """From now on nothing is sent but the close frame, and nothing is read but its answer."""
+        """From now on nothing is sent but the close frame, and nothing is read but its answer; of a flood nothing."""
         self._hub.leave(self.client)
+        if code == _CLOSE_RATE:
+            self.transport.pause_reading()
         if self._reading is not None and self._last_word is None:
             self._last_word = (code, reason)
             # wakes the task that reads, which alone can read the answer too: aiohttp does not wait for it otherwise
@@ -313,17 +317,18 @@ class _Session:
         """The next message; None: the connection ends. Pings and pongs are taken care of here, at the price of a
         message each: aiohttp would answer thousands of them before anybody else had a turn."""
         while True:
-            if self._taken == _YIELD_EVERY:
+            if self._taken >= _TURN:
                 self._taken = 0
                 await asyncio.sleep(0)
             message: WSMessage = await self._socket.receive()
-            self._taken += 1
             if message.type is WSMsgType.CLOSE:
                 await answer_close(self._socket, message.data)
             if message.type in _ENDS:
                 return None
             if message.type is not WSMsgType.PING and message.type is not WSMsgType.PONG:
+                self._taken += _MESSAGE_COST
                 return message
+            self._taken += _PING_COST
             if self._bucket.take(time.monotonic()):
                 self._over_rate = 0
                 if message.type is WSMsgType.PING:
@@ -343,8 +348,7 @@ class _Session:
     async def _close(self, code: int, reason: str) -> None:
         """Says why, waits a moment for the answer, and then ends the connection whatever the client does."""
         if code == _CLOSE_RATE and not self._socket.closed:
-            # a flood is read no more: to look for the answer in it would cost others more of their time than it did
-            self.transport.pause_reading()
+            # to look for the answer in the flood would cost others more of their time than it did
             if not self.transport.is_closing():
                 self.transport.write(close_frame(code, reason))
                 await asyncio.sleep(self._limits.close_s)
