@@ -298,6 +298,21 @@ def test_silent_gap_is_found() -> None:
     assert len(missing(resumed(seq=9), *live(6, 7), start=Position("e", 4))) == 1
 
 
+def test_client_that_was_cut_while_behind_need_not_be_told_what_was_superseded() -> None:
+    """Where it may have been: a state that came again later, before a connection that was followed by another."""
+    cut = [welcome(), *live(1, 2, 3, 5, 6), resumed(seq=9), *live(7, 8, 9)]
+    assert missing(*cut) == ["state event system.status e.4 is missing and was not told"]
+    assert missing(*cut, cut_short=True) == []
+    uncut = [welcome(), *live(1, 2, 3, 5, 6, 7, 8, 9)]
+    assert len(missing(*uncut, cut_short=True)) == 1
+    told_in_between = [welcome(), *live(1, 2, 3, 5), behind(0, 0, 3, 5), *live(6), resumed(seq=9), *live(7, 8, 9)]
+    assert len(missing(*told_in_between, cut_short=True)) == 1
+    a_log_event = [welcome(), *live(1, 2, 3, 4, 6), resumed(seq=9), *live(7, 8, 9)]
+    assert len(missing(*a_log_event, cut_short=True)) == 1
+    the_latest = [welcome(), *live(1, 2, 3, 4, 5, 7), resumed(seq=9), *live(8, 9)]
+    assert len(missing(*the_latest, cut_short=True)) == 1
+
+
 def test_resumed_connection_continues_the_debt() -> None:
     """Nothing may be missing between two connections, unless the client did not ask to resume."""
     assert missing(welcome(), *live(1, 2, 3), resumed(seq=9), *live(4, 5, 6, 7)) == []

@@ -79,6 +79,7 @@ def gapless(
     *,
     start: Position | None = None,
     until: Position | None = None,
+    cut_short: bool = False,
     key_of: KeyOf = state_key,
 ) -> list[Violation]:
     """Every event that an undisturbed client received (`reference`), and this one was owed, came or was told missing.
@@ -87,9 +88,13 @@ def gapless(
     to here; None: up to its own last live event, so that what is missing at the very end is not found. A log event may
     be missing only within what was told lost; a state event only within what was told superseded and only if a later
     event of the same state came (or, after a position that could not be recovered, a snapshot of it).
+
+    `cut_short`: its connections may have ended while it was behind. What was superseded it is told once it has caught
+    up; so at the end of a connection that was followed by another, a later event of the same state is enough.
     """
     owed = list(_owed(history, start, until))
     told = sorted(_told(history, start), key=lambda window: window.through)
+    ends = list(_ends(history)) if cut_short else []
     seen: set[_Event] = set()
     latest: dict[tuple[str, str, str], int] = {}
     snapshots: dict[tuple[str, str, str], int] = {}
@@ -125,6 +130,8 @@ def gapless(
             continue
         state = None if key is None else (epoch, *key)
         if state is not None and snapshots.get(state, 0) >= seq:
+            continue
+        if state is not None and latest.get(state, 0) > seq and any(end.excuses(epoch, seq) for end in ends):
             continue
         if not (_take(windows, "superseded") or _take(windows, "lost")):
             violations.append(Violation("gapless", len(history), f"state event {what} is missing and was not told"))
@@ -251,6 +258,21 @@ def _told(history: History, start: Position | None) -> Iterator[_Told]:
             )
         elif is_live(message):
             at = Position(step.epoch, message["seq"])
+
+
+def _ends(history: History) -> Iterator[_Told]:
+    """The ends of connections that were followed by others: from where the client had last been told everything."""
+    epoch, told, last = "", 0, 0
+    for step in steps(history):
+        message, data = step.message, data_of(step.message)
+        if is_notice(message):
+            if last > told:
+                yield _Told(epoch, told, last, 0, 0)
+            epoch, told, last = step.epoch or "", int(data.get("seq", 0)), 0
+        elif message.get("type") == "connection_error" and data.get("reason") == "behind":
+            told = max(told, int(data.get("to_seq") or 0))
+        elif is_live(message):
+            last = max(last, message["seq"])
 
 
 def _take(windows: list[_Told], name: str) -> bool:

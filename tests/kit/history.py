@@ -166,12 +166,13 @@ def check(
     published: Sequence[str] | None = None,
     label: Callable[[Message], str | None] = numbered_label,
     closed: tuple[int, str] | None = None,
+    cut_short: bool = False,
     key_of: KeyOf = state_key,
 ) -> list[Violation]:
     """Every rule that can be judged with what is given, in the order of the history.
 
-    `reference`, `start`, `until`: see `gapless`; `published`, `label`: see `published_once`; `closed`: code and reason,
-    see `close`.
+    `reference`, `start`, `until`, `cut_short`: see `gapless`; `published`, `label`: see `published_once`; `closed`:
+    code and reason, see `close`.
     """
     violations = [
         *welcome_first(history),
@@ -182,7 +183,7 @@ def check(
         *subscribed_only(history),
     ]
     if reference is not None:
-        violations += gapless(history, reference, start=start, until=until, key_of=key_of)
+        violations += gapless(history, reference, start=start, until=until, cut_short=cut_short, key_of=key_of)
     if published is not None:
         violations += published_once(history, published, label)
     if closed is not None:

@@ -174,6 +174,7 @@ class _Stage:
                 reference=reference,
                 start=life.start,
                 until=life.until,
+                cut_short=life.cuts_itself,
                 key_of=state_key,
             )
         ]
