@@ -72,7 +72,7 @@ class Holdings:
             elif entry.seq <= asked_at_seq and not entry.body.freshness.stale:
                 # The engine no longer lists it and never said how it ended: what is known of it is old.
                 gone.append(_stale(entry.body, "RPC_DISCONNECT", last_update_s))
-        return gone + publish  # the topic as a whole is as fresh as the last that is said of it
+        return gone + publish  # the queue comes after what it no longer lists
 
     def unanswered(self, error_code: str, *, last_update_s: float) -> list[events_pb2.Event]:
         """What to publish when the source failed, or was not asked. The one state of a type and the queue come again

@@ -64,7 +64,7 @@ class Mirror:
         self._wall_clock = wall_clock
         self._translator = Translator()
         self._fresh_at_s: dict[str, float] = {}
-        self._stale_topics: set[str] = set()
+        self._stale_states: set[tuple[str, str]] = set()
         self.journal: Journal[Encoded] = self._new_journal("")
         self._copying: Journal[Encoded] | None = None
         self.view = View("", None)
@@ -96,7 +96,7 @@ class Mirror:
     def begin(self, epoch: str) -> None:
         """The bridge has another journal: it is copied from its start, and shown when the copy is complete."""
         self._copying = self._new_journal(epoch)
-        self._stale_topics.clear()
+        self._stale_states.clear()
 
     def take(self, event: events_pb2.Event) -> None:
         """Encodes an event, once for all clients, and adds it. One that cannot be sent is counted as lost."""
@@ -146,18 +146,21 @@ class Mirror:
         return {topic: round(max(0.0, now_s - at_s), 3) for topic, at_s in sorted(self._fresh_at_s.items())}
 
     def stale_topics(self) -> list[str]:
-        """State topics of which the latest news was that something is stale, sorted. A job of which the engine has
-        forgotten how it ended stays stale for good; the others go on, and so does their topic."""
+        """State topics of which something is stale, sorted. A job that is stale while a fresh queue has come after it
+        does not count: the engine has forgotten how it ended, so it stays stale for good."""
         if self.view.outage is not None:
             return sorted({entry.type for entry in self.journal.states()})
-        return sorted(self._stale_topics)
+        return sorted({topic for topic, _ in self._stale_states})
 
     def _note_freshness(self, event: events_pb2.Event) -> None:
+        name = (event.type, event.key)
         if not event.freshness.stale:
-            self._stale_topics.discard(event.type)
+            self._stale_states.discard(name)
+            if event.HasField("compression_queue"):  # it lists every job that the engine knows
+                self._stale_states = {other for other in self._stale_states if other[0] != event.type}
             self._fresh_at_s[event.type] = self._clock()
             return
-        self._stale_topics.add(event.type)
+        self._stale_states.add(name)
         last_s = event.freshness.last_update.seconds + event.freshness.last_update.nanos / 1e9
         self._fresh_at_s.setdefault(event.type, self._clock() - max(0.0, self._wall_clock() - last_s))
 

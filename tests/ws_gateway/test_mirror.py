@@ -190,19 +190,26 @@ def test_age_of_a_topic_that_was_never_seen_fresh_is_what_the_bridge_says() -> N
     assert mirror_of(event, clock=clock).ages_s() == {"a.b": 60.0}
 
 
-def test_stale_topics_are_those_whose_latest_news_was_stale_and_all_of_them_in_an_outage() -> None:
-    """A job that the engine has forgotten stays stale for good, and its topic does not."""
-    job = state(2, "compression.update", "job-1", stale=True)
-    mirror = mirror_of(state(1), job)
+def test_stale_topics_are_those_with_any_state_stale_and_all_of_them_in_an_outage() -> None:
+    mirror = mirror_of(state(1), state(2, "compression.update", "job-1", stale=True), state(3, "compression.update"))
     assert mirror.stale_topics() == ["compression.update"]
-    mirror.take(state(3, "compression.update", "queue"))
-    mirror.complete(3)
-    assert mirror.stale_topics() == []
     mirror.bridge_lost(1, "rpc_disconnect")
     assert mirror.stale_topics() == ["compression.update", "system.status"]
-    mirror.take(state(4, "compression.update", "queue"))
+    mirror.take(state(4, "compression.update", "job-1"))
     mirror.complete(4)
     assert mirror.stale_topics() == []
+
+
+def test_jobs_that_a_fresh_queue_no_longer_lists_make_no_topic_stale() -> None:
+    """They stay stale for good; but another job that is pushed makes no stale queue fresh."""
+    listing = events_pb2.CompressionQueue()
+    queue = events_pb2.Event(seq=3, type="compression.update", key="queue", compression_queue=listing)
+    mirror = mirror_of(state(1, stale=True), state(2, "compression.update", "job-1", stale=True), queue)
+    assert mirror.stale_topics() == ["system.status"]
+    mirror.take(state(4, "compression.update", "queue", stale=True))
+    mirror.take(state(5, "compression.update", "job-2"))
+    mirror.complete(5)
+    assert mirror.stale_topics() == ["compression.update", "system.status"]
 
 
 def test_stale_topics_of_an_epoch_go_with_it() -> None:
