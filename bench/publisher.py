@@ -6,11 +6,12 @@ own memory, and counts as latency. Commands are JSON lines on standard input, se
 
 import asyncio
 import json
-import re
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+
+import aiohttp
 
 from bench.events import EVENT_BYTES, message
 
@@ -66,22 +67,18 @@ async def serve(send: Callable[[Sequence[Numbered], Order], None]) -> None:
 
 
 async def _main(kind: str, address: str) -> None:
+    if kind == "centrifugo":
+        await _serve_centrifugo(address)
+        return
     host, _, port = address.partition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     if kind == "nats":
         writer.write(b'CONNECT {"verbose":false,"pedantic":false}\r\n')
         asyncio.get_running_loop().create_task(_answer_pings(reader, writer), name="pings")
-    posted: list[bytes] = []
-    something = asyncio.Event()
-    if kind == "centrifugo":
-        asyncio.get_running_loop().create_task(_post(reader, writer, posted, something), name="post")
 
     def send(events: Sequence[Numbered], order: Order) -> None:
-        bodies = [message(number, stamp_ns, order.size_bytes) for number, stamp_ns in events]
-        if kind == "centrifugo":
-            posted.extend(bodies)
-            something.set()
-        elif kind == "nats":
+        bodies = _bodies(events, order)
+        if kind == "nats":
             writer.write(b"".join(b"PUB bench %d\r\n%b\r\n" % (len(body), body) for body in bodies))
         else:
             writer.write(b"".join(body + b"\n" for body in bodies))
@@ -89,33 +86,32 @@ async def _main(kind: str, address: str) -> None:
     await serve(send)
 
 
-async def _post(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, bodies: list[bytes], something: asyncio.Event
-) -> None:
-    """Posts one batch after the other to Centrifugo's HTTP API: each holds what has come while the one before it was on
-    its way."""
-    while await something.wait():
-        something.clear()
-        commands = b",".join(b'{"publish":{"channel":"bench","data":%b}}' % body for body in bodies)
-        bodies.clear()
-        payload = b'{"commands":[%b]}' % commands
-        head = b"POST /api/batch HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-        writer.write(b"%bContent-Length: %d\r\n\r\n%b" % (head, len(payload), payload))
-        answer = await reader.readuntil(b"\r\n\r\n")
-        if not answer.startswith(b"HTTP/1.1 200 "):
-            raise RuntimeError(f"Centrifugo answered {answer!r}")
-        await _body(reader, answer)
+def _bodies(events: Sequence[Numbered], order: Order) -> list[bytes]:
+    return [message(number, stamp_ns, order.size_bytes) for number, stamp_ns in events]
 
 
-async def _body(reader: asyncio.StreamReader, head: bytes) -> None:
-    """Reads an answer's body to its end, chunked or not."""
-    length = re.search(rb"(?i)\r\ncontent-length: *(\d+)", head)
-    if length is not None:
-        await reader.readexactly(int(length[1]))
-        return
-    while size := int(await reader.readline(), 16):
-        await reader.readexactly(size + 2)
-    await reader.readline()
+async def _serve_centrifugo(address: str) -> None:
+    """By its HTTP API, one batch after the other: each holds what has come while the one before it was on its way."""
+    waiting: list[bytes] = []
+    something = asyncio.Event()
+
+    def send(events: Sequence[Numbered], order: Order) -> None:
+        waiting.extend(_bodies(events, order))
+        something.set()
+
+    async def post() -> None:
+        async with aiohttp.ClientSession(f"http://{address}", raise_for_status=True) as session:
+            while await something.wait():
+                something.clear()
+                commands = b",".join(b'{"publish":{"channel":"bench","data":%b}}' % body for body in waiting)
+                waiting.clear()
+                async with session.post("/api/batch", data=b'{"commands":[%b]}' % commands) as answer:
+                    await answer.read()
+
+    async with asyncio.TaskGroup() as tasks:
+        posting = tasks.create_task(post(), name="post")
+        await serve(send)
+        posting.cancel()
 
 
 async def _answer_pings(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

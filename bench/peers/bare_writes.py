@@ -10,6 +10,7 @@ import re
 import sys
 
 from bench.peers.lines import serve_lines
+from ws_gateway.encode import text_frame
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, 1.3
 _KEY = re.compile(rb"(?i)\r\nsec-websocket-key: *(\S+)")
@@ -43,9 +44,7 @@ class _Client(asyncio.Protocol):
 
 
 def _publish(line: str) -> None:
-    payload = line.encode()
-    head = bytes((0x81, len(payload))) if len(payload) < 126 else b"\x81\x7e" + len(payload).to_bytes(2, "big")
-    frame = head + payload
+    frame = text_frame(line.encode())
     for transport in _Client.everyone:
         transport.write(frame)
 
