@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -52,11 +52,11 @@ class Report:
     lines: list[str] = field(default_factory=list)
     violations: list[str] = field(default_factory=list)
 
-    def violate(self, *violations: str) -> None:
+    def violate(self, violations: Iterable[str]) -> None:
         """Notes what must not be, and says so at once: a soak takes long."""
         for violation in violations:
             sys.stderr.write(f"VIOLATION {violation}\n")
-        self.violations += violations
+            self.violations.append(violation)
 
     def __str__(self) -> str:
         verdict = [f"VIOLATION {violation}" for violation in self.violations[:50]] or ["no violation"]
@@ -95,7 +95,7 @@ class _Stage:
         try:
             await self._run()
         except AssertionError as error:
-            self._report.violate(f"{self._name}: {error}")
+            self._report.violate([f"{self._name}: {error}"])
 
     async def _run(self) -> None:
         async with self._programs() as (stack, programs):
@@ -192,7 +192,7 @@ class _Stage:
         if life.complaint is not None:
             found.append(life.complaint)
         if found:
-            self._report.violate(*(f"{self._name}: {life.name}: {what}" for what in [*found, self._kept(life)]))
+            self._report.violate(f"{self._name}: {life.name}: {what}" for what in [*found, self._kept(life)])
 
     def _kept(self, life: Life) -> str:
         """Writes down the history of a life in which something was wrong, to be looked at."""
@@ -238,13 +238,11 @@ class _Stage:
 
     def _summarize(self, chaos: Chaos, gauges: list[Gauge], base: dict[str, int], after: dict[str, int]) -> None:
         lines, violate = self._report.lines, self._report.violate
-        violate(*(f"{self._name}: {violation}" for violation in chaos.violations))
+        violate(f"{self._name}: {violation}" for violation in chaos.violations)
         violate(
-            *(
-                f"{self._name}: {name}: {count} when all clients have left, {base[name]} before the first"
-                for name, count in after.items()
-                if count > base[name]
-            )
+            f"{self._name}: {name}: {count} when all clients have left, {base[name]} before the first"
+            for name, count in after.items()
+            if count > base[name]
         )
         lines += [
             f"--- {self._name}: {self._seconds / 60:.1f} minutes",
@@ -267,11 +265,9 @@ class _Stage:
                 f"{cells[0]:>18}{cells[1]:>13}{cells[2]:>9}{cells[3]:>7}"
             )
             violate(
-                *(
-                    f"{self._name}: {gauge.name}: {name} grows by {slope:.1f} an hour, at most {limit} are allowed"
-                    for slope, (name, limit) in zip(slopes, _LIMITS.items(), strict=True)
-                    if slope is not None and slope > limit
-                )
+                f"{self._name}: {gauge.name}: {name} grows by {slope:.1f} an hour, at most {limit} are allowed"
+                for slope, (name, limit) in zip(slopes, _LIMITS.items(), strict=True)
+                if slope is not None and slope > limit
             )
 
 
