@@ -65,7 +65,7 @@ class Pages:
     async def snapshot(self, request: web.Request) -> web.Response:
         """The latest of every state, `types` (comma-separated) of them, as `/ws` would send it."""
         grant = require(self._access.of(request))
-        query = protocol.parse_query(request.query, self._request_limits)
+        query = protocol.parse_query(request.query.items(), self._request_limits)
         if isinstance(query, protocol.Refusal):
             return _json({"code": query.code, "message": query.message}, status=400)
         topics = Topics(query.types or ("*",), within=grant.topics)

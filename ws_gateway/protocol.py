@@ -193,8 +193,18 @@ NOWHERE: Final = Position("", _MAX_SEQ)
 (`recovered` false, then a snapshot) and a client with a broken memory is not locked out."""
 
 
-def parse_query(query: Mapping[str, str], limits: Limits = DEFAULT_LIMITS) -> Query | Refusal:
-    """Reads `epoch`, `seq`, `types` and `snapshot`; other names are ignored. A bad position is no mistake: NOWHERE."""
+def parse_query(pairs: Iterable[tuple[str, str]], limits: Limits = DEFAULT_LIMITS) -> Query | Refusal:
+    """Reads `epoch`, `seq`, `types` and `snapshot`; other names are ignored. A bad position is no mistake: NOWHERE.
+
+    `types` given more than once count together; of the others it could not be told which is meant: refused.
+    """
+    query: dict[str, str] = {}
+    for name, value in pairs:
+        if name not in _PARAMETERS:
+            continue
+        if name in query and name != "types":
+            return Refusal(Code.INVALID_MESSAGE, f"{name} is given more than once")
+        query[name] = f"{query[name]},{value}" if name in query else value
     snapshot = _FLAGS.get(query.get("snapshot", "1"))
     if snapshot is None:
         return Refusal(Code.INVALID_MESSAGE, "snapshot is 0 or 1")
@@ -218,6 +228,7 @@ def parse_last_event_id(text: str) -> Position:
     return _position(epoch, seq)
 
 
+_PARAMETERS = frozenset({"epoch", "seq", "types", "snapshot"})
 _FLAGS = {"0": False, "false": False, "1": True, "true": True}
 _SEQ = re.compile(r"[0-9]{1,20}")  # 2^64 has 20 digits
 

@@ -110,7 +110,7 @@ class Sessions:
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """`GET /ws`."""
-        query = protocol.parse_query(request.query, self._request_limits)
+        query = protocol.parse_query(request.query.items(), self._request_limits)
         if isinstance(query, protocol.Refusal):
             raise web.HTTPBadRequest(text=f"{query.code}: {query.message}\n")
         if self._stopping:

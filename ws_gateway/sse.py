@@ -45,7 +45,7 @@ class EventStreams:
         """Answers until the client goes. The position comes as Last-Event-ID, or as epoch and seq."""
         if request.version < HttpVersion11:
             raise web.HTTPVersionNotSupported(text="event streams need HTTP/1.1\n")
-        query = protocol.parse_query(request.query, self._request_limits)
+        query = protocol.parse_query(request.query.items(), self._request_limits)
         if isinstance(query, protocol.Refusal):
             raise web.HTTPBadRequest(text=f"{query.code}: {query.message}\n")
         last_event_id = request.headers.get("Last-Event-ID")

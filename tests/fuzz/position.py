@@ -11,7 +11,7 @@ def target(data: bytes) -> None:
     text = data.decode(errors="replace")
     names = ("epoch", "seq", "types", "snapshot")
     given = {name: part for name, part in zip(names, text.split("\0"), strict=False) if part != "-"}
-    query = parse_query(given)
+    query = parse_query(given.items())
     assert isinstance(query, Query | Refusal)
     position = parse_last_event_id(text)
     assert position == NOWHERE or f"{position.epoch}.{position.seq}" == _plain(text)

@@ -300,8 +300,22 @@ def test_too_many_subscriptions_are_those_the_client_would_have_afterwards() -> 
     ],
 )
 def test_query_is_read(query: dict[str, str], expected: Query) -> None:
-    assert parse_query(query) == expected
-    assert parse_query(MultiDict(query)) == expected
+    assert parse_query(query.items()) == expected
+    assert parse_query(MultiDict(query).items()) == expected
+
+
+def test_types_given_more_than_once_count_together() -> None:
+    assert parse_query(MultiDict([("types", "b"), ("x", "1"), ("x", "2"), ("types", "a,b")]).items()) == Query(
+        None, ("a", "b"), True
+    )
+
+
+@pytest.mark.parametrize("name", ["epoch", "seq", "snapshot"])
+def test_what_is_given_more_than_once_and_means_one_thing_is_refused(name: str) -> None:
+    refusal = parse_query(MultiDict([(name, "1"), (name, "1")]).items())
+    assert isinstance(refusal, Refusal)
+    assert refusal.code == Code.INVALID_MESSAGE
+    assert name in refusal.message
 
 
 @pytest.mark.parametrize(
@@ -322,7 +336,7 @@ def test_query_is_read(query: dict[str, str], expected: Query) -> None:
     ],
 )
 def test_malformed_position_is_asked_for_and_held_by_no_journal(query: dict[str, str]) -> None:
-    result = parse_query(query)
+    result = parse_query(query.items())
     assert isinstance(result, Query)
     assert result.resume == NOWHERE
     for epoch in ("", "e1"):
@@ -341,7 +355,7 @@ def test_malformed_position_is_asked_for_and_held_by_no_journal(query: dict[str,
     ],
 )
 def test_malformed_query_is_refused(query: dict[str, str], code: Code) -> None:
-    refusal = parse_query(query)
+    refusal = parse_query(query.items())
     assert isinstance(refusal, Refusal)
     assert refusal.code == code
 
@@ -365,7 +379,7 @@ def test_last_event_id_is_read(text: str, position: Position) -> None:
 
 @given(st.text(st.characters(exclude_categories=())), st.text(max_size=30), st.text(max_size=30))
 def test_any_address_is_answered(epoch: str, seq: str, types: str) -> None:
-    assert isinstance(parse_query({"epoch": epoch, "seq": seq, "types": types}), Query | Refusal)
+    assert isinstance(parse_query({"epoch": epoch, "seq": seq, "types": types}.items()), Query | Refusal)
     assert isinstance(parse_last_event_id(epoch + seq), Position)
 
 
