@@ -8,6 +8,8 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
+from engine_runtime.memory import give_back_forever
+
 __all__ = ["StartupError", "run"]
 
 log = structlog.get_logger()
@@ -42,5 +44,9 @@ async def _until_signalled(serve: Callable[[asyncio.Event], Awaitable[None]]) ->
 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, on_signal, number)
-    await serve(stop)
+    giving_back = asyncio.create_task(give_back_forever(), name="memory")
+    try:
+        await serve(stop)
+    finally:
+        giving_back.cancel()
     log.info("stopped")

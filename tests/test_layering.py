@@ -20,8 +20,8 @@ LAYERS = ("__main__", "app", "shell", "adapter", "pure", "words")
 PLACES: Mapping[str, Mapping[str, str]] = {
     "eventlog": {"pure": "eventlog journal", "words": "position topics"},
     "engine_runtime": {
-        "adapter": "engine_runtime grpc_defaults logs peer reloaded tls unix_sockets",
-        "words": "addresses process settings",
+        "adapter": "engine_runtime grpc_defaults logs memory peer process reloaded tls unix_sockets",
+        "words": "addresses settings",
     },
     "host_engine": {
         "__main__": "__main__",

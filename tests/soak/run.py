@@ -32,9 +32,13 @@ LIFE_S = (8.0, 30.0)
 _KEEP_S = 240.0
 """Longer than any life, its end and a freeze together."""
 _LOOK_S = 1.0
-_SETTINGS = {"WS_GATEWAY_HISTORY_EVENTS": "1500", "WS_GATEWAY_STALL_S": "5"}
-_BRIDGE_SETTINGS = {"ENGINE_BRIDGE_HISTORY_EVENTS": "1500"}
-"""Full after two minutes and a half, so that a journal that fills looks like no leak for long."""
+_STALL_S = "5"
+_HISTORY_EVENTS = {"scripted": "1500", "host": "50"}
+"""The scripted engine fills that in two minutes and a half, the host engine, which says little but that a call failed,
+in some ten: a journal that fills looks like a leak."""
+_SETTLE_S = 4.0
+_GRPC_THREADS_S = 30.0
+"""An idle thread of gRPC's ends after 20 s (kIdleThreadLimit), give or take the 3 s between two looks."""
 _WARM_UP_S = 900.0
 """Memory goes up for so long: by then the journals are full, the worst freeze has, most likely, been met, and the
 allocator's pieces have been spread as far as they will be."""
@@ -121,12 +125,17 @@ class _Stage:
             finally:
                 looking.cancel()
                 await asyncio.wait([looking])
-            after = await self._settled(stack)
+            after = await self._settled(stack, base)
             self._summarize(chaos, gauges, base, after)
 
     @asynccontextmanager
     async def _programs(self) -> AsyncIterator[tuple[Stack, list[Program]]]:
-        options = {"bridge_settings": _BRIDGE_SETTINGS, "gateway_settings": _SETTINGS, "heartbeat_s": 5.0}
+        history = _HISTORY_EVENTS[self._engine]
+        options = {
+            "bridge_settings": {"ENGINE_BRIDGE_HISTORY_EVENTS": history},
+            "gateway_settings": {"WS_GATEWAY_HISTORY_EVENTS": history, "WS_GATEWAY_STALL_S": _STALL_S},
+            "heartbeat_s": 5.0,
+        }
         if self._engine == "host":
             async with Stack(**options) as stack:  # type: ignore[arg-type]  # each of its own type
                 yield stack, stack.programs
@@ -215,11 +224,13 @@ class _Stage:
                 gauge.look(tasks if gauge.name.startswith("gateway") else None)
             await asyncio.sleep(_LOOK_S)
 
-    async def _settled(self, stack: Stack) -> dict[str, int]:
-        """What the programs have open when no client is there; waits a little for that to settle."""
+    async def _settled(self, stack: Stack, base: dict[str, int] | None = None) -> dict[str, int]:
+        """What the programs have open when no client is there, at the least within some seconds; with a `base`, until
+        it is no more than that, for as long as gRPC keeps threads that have nothing to do."""
         await stack.wait_ready(within_s=30)
         least: dict[str, int] = {}
-        for _ in range(40):
+        until_s = time.monotonic() + (_SETTLE_S if base is None else _GRPC_THREADS_S)
+        while time.monotonic() < until_s:
             status = await self._status(stack, within_s=5)
             now = {
                 "clients": status["clients"]["connected"],
@@ -229,6 +240,8 @@ class _Stage:
                 "bridge descriptors": stack.bridge.descriptor_count(),
             }
             least = {name: min(value, least.get(name, value)) for name, value in now.items()}
+            if base is not None and all(count <= base[name] for name, count in least.items()):
+                break
             await asyncio.sleep(0.1)  # what is closed is closed a little later
         return least
 
