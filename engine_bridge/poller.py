@@ -5,7 +5,7 @@ import random
 
 import structlog
 
-from engine_bridge.engines import Engine
+from engine_bridge.engines import OVERTIME_S, Engine
 from engine_bridge.errors import BadAnswer, CallFailed, MethodMissing, TimedOut
 from engine_bridge.source import OFF_S, Source
 from engine_bridge.timestamps import timestamp
@@ -43,7 +43,7 @@ async def _poll_once(source: Source, engine: Engine, call_timeout_s: float) -> N
     asked_at_seq = source.feed.journal.head
     before_s = source.last_success_s or 0
     try:
-        async with asyncio.timeout(call_timeout_s):
+        async with asyncio.timeout(call_timeout_s + OVERTIME_S):
             listing = await engine.fetch(source.topic, call_timeout_s)
     except MethodMissing:
         source.switch_off(ticket)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
-from engine_bridge.engines import Engine
+from engine_bridge.engines import OVERTIME_S, Engine
 from engine_bridge.source import Source
 
 __all__ = ["Prober"]
@@ -54,7 +54,7 @@ class Prober:
 
     async def _ask(self) -> bool:
         try:
-            async with asyncio.timeout(_PERIOD_S):
+            async with asyncio.timeout(_PERIOD_S + OVERTIME_S):
                 return await self._engine.is_healthy(_PERIOD_S)
         except TimeoutError:
             return False

@@ -2,13 +2,13 @@
 
 from urllib.parse import urlsplit
 
-from engine_bridge.engines.contract import Engine, Pushed
+from engine_bridge.engines.contract import OVERTIME_S, Engine, Pushed
 from engine_bridge.engines.grpc import GrpcEngine
 from engine_bridge.engines.jsonrpc import JsonRpcEngine
 from engine_runtime.addresses import grpc_target, is_encrypted
 from engine_runtime.tls import TlsFiles
 
-__all__ = ["Engine", "Pushed", "connect"]
+__all__ = ["OVERTIME_S", "Engine", "Pushed", "connect"]
 
 
 def connect(url: str, files: TlsFiles) -> Engine:

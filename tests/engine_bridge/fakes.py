@@ -11,12 +11,13 @@ from typing import Any, ParamSpec
 from engine_events.v1 import events_pb2
 
 from engine_bridge.engines.contract import Pushed
-from engine_bridge.errors import Unreachable
+from engine_bridge.errors import TimedOut, Unreachable
 from engine_bridge.feed import Feed
 from engine_bridge.source import BreakerSettings, Source
 from eventlog import Journal
 
 __all__ = [
+    "DEAF",
     "HANG",
     "TOPICS",
     "ManualClock",
@@ -38,6 +39,9 @@ P = ParamSpec("P")
 
 TOPICS = ("system.status", "storage.update", "agent.status", "compression.update")
 HANG = "hang"
+"""No answer, which the adapter says when the time is up."""
+DEAF = "deaf"
+"""No answer, and the adapter does not keep the time either."""
 _EPOCH_S = 1_700_000_000.0
 
 
@@ -180,6 +184,8 @@ class MemoryEngine:
         self.calls: list[tuple[str, float]] = []
         self.most_in_flight: Counter[str] = Counter()
         self.delay_s = 0.0
+        self.cancelled_calls = 0
+        """While there was no answer."""
         self.watched: list[tuple[events_pb2.Position | None, float]] = []
         """Of every stream: the position asked for, and when."""
         self.first: Pushed | Exception | str = Pushed()
@@ -218,7 +224,8 @@ class MemoryEngine:
             await asyncio.sleep(self.delay_s)
             answer = self.once.pop(topic, None) or self.answers.get(topic)
             if isinstance(answer, str):
-                await asyncio.Event().wait()
+                await self._no_answer(answer, timeout_s)
+                raise TimedOut(f"no answer within {timeout_s:g} s")
         finally:
             self._in_flight[topic] -= 1
         if isinstance(answer, Exception):
@@ -249,13 +256,21 @@ class MemoryEngine:
     async def is_healthy(self, timeout_s: float) -> bool:
         self.health_asked_at_s.append(seconds())
         if isinstance(self.healthy, str):
-            await asyncio.Event().wait()
+            await self._no_answer(self.healthy, timeout_s)
+            return False
         if isinstance(self.healthy, Exception):
             raise self.healthy
         return bool(self.healthy)
 
     async def close(self) -> None:
         pass
+
+    async def _no_answer(self, kind: str, timeout_s: float) -> None:
+        try:
+            await (asyncio.sleep(timeout_s) if kind == HANG else asyncio.Event().wait())
+        except asyncio.CancelledError:
+            self.cancelled_calls += 1
+            raise
 
 
 def status(cpu_usage: float = 1.0) -> events_pb2.Event:

@@ -12,6 +12,7 @@ from engine_bridge.guard import State
 from engine_bridge.poller import poll
 from engine_bridge.source import OFF_S, Source
 from tests.engine_bridge.fakes import (
+    DEAF,
     HANG,
     TOPICS,
     MemoryEngine,
@@ -124,7 +125,21 @@ async def test_call_without_an_answer_fails_at_its_deadline() -> None:
         assert not source.is_failing
         await pass_time(0.2)
         assert source.last_error == "no answer within 2 s"
+        assert engine.cancelled_calls == 0
     assert feed.of("rpc_error")[0].rpc_error.reason == events_pb2.RPC_ERROR_REASON_RPC_TIMEOUT
+
+
+@in_virtual_time
+async def test_adapter_that_does_not_keep_the_deadline_is_cancelled_soon_after() -> None:
+    feed, engine = RecordingFeed(), MemoryEngine()
+    engine.answers[STATUS] = DEAF
+    source = source_of(feed)
+    async with running(polled(source, engine)):
+        await pass_time(2.2)
+        assert not source.is_failing
+        await pass_time(0.1)
+        assert source.last_error == "no answer within 2 s"
+        assert engine.cancelled_calls == 1
 
 
 @in_virtual_time
@@ -133,7 +148,7 @@ async def test_method_that_hangs_leaves_the_other_topics_fresh() -> None:
     feed, engine = RecordingFeed(), MemoryEngine()
     engine.answers["compression.update"] = HANG
     async with running(*(polled(source_of(feed, topic), engine) for topic in TOPICS)):
-        await pass_time(60)
+        await pass_time(60.1)
     assert len(engine.called_at_s("compression.update")) < 10
     for topic in TOPICS[:3]:
         assert len(engine.called_at_s(topic)) == 13

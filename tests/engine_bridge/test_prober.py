@@ -11,6 +11,7 @@ from engine_bridge.guard import State
 from engine_bridge.poller import poll
 from engine_bridge.prober import Prober
 from tests.engine_bridge.fakes import (
+    DEAF,
     HANG,
     TOPICS,
     MemoryEngine,
@@ -139,15 +140,17 @@ async def test_blip_of_one_call_is_over_at_once() -> None:
         assert [event.freshness.stale for event in at.feed.of("agent.status")] == [False, True, False]
 
 
+@pytest.mark.parametrize("kind", [HANG, DEAF])
 @in_virtual_time
-async def test_health_question_without_an_answer_means_down() -> None:
+async def test_health_question_without_an_answer_means_down(kind: str) -> None:
     async with polling() as at:
         await pass_time(1)
         at.engine.go_down()
-        at.engine.healthy = HANG
+        at.engine.healthy = kind
         await pass_time(10)
         assert at.health == [False]
-        assert len(at.engine.health_asked_at_s) >= 8
+        assert len(at.engine.health_asked_at_s) >= 7
+        assert at.engine.cancelled_calls == (0 if kind == HANG else len(at.engine.health_asked_at_s) - 1)
 
 
 @in_virtual_time

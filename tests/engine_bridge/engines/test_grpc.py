@@ -1,7 +1,10 @@
 """The gRPC adapter against a real server that does what it is told."""
 
 import asyncio
+import ctypes
+import gc
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import grpc
 import pytest
@@ -9,10 +12,11 @@ from engine_events.v1 import events_pb2
 from engine_rpc.v1 import engine_service_pb2
 from grpc_health.v1 import health_pb2
 
-from engine_bridge.engines.contract import Pushed
+from engine_bridge.engines.contract import OVERTIME_S, Pushed
 from engine_bridge.engines.grpc import GrpcEngine
 from engine_bridge.errors import BadAnswer, EngineError, MethodMissing, TimedOut, Unreachable
 from tests.engine_bridge.fakes import TOPICS
+from tests.kit.program import Program
 from tests.kit.scripted_engine import ScriptedEngine, notification
 from tests.kit.waiting import until
 
@@ -130,6 +134,41 @@ async def test_call_that_hangs_ends_at_its_deadline(engine: GrpcEngine, server: 
     server.hang("ListAgents")
     with pytest.raises(TimedOut):
         await engine.fetch("agent.status", 0.1)
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="glibc 2.33 or newer only")
+async def test_calls_that_end_at_their_deadline_leave_nothing_behind(tmp_path: Path) -> None:
+    """Those that are cancelled leave a kilobyte each: the reason for OVERTIME_S."""
+    async with Program("engine", "tests.soak.engine", listen="--listen", directory=tmp_path) as frozen:
+        engine = GrpcEngine(frozen.address)
+        await engine.fetch("agent.status", 5)
+        frozen.stop()
+        before = 0
+        for number in range(150):
+            if number == 50:
+                before = _allocated_bytes()
+            with pytest.raises(TimedOut):
+                async with asyncio.timeout(0.02 + OVERTIME_S):
+                    await engine.fetch("agent.status", 0.02)
+        assert _allocated_bytes() - before < 100 * 200
+        frozen.cont()
+        await engine.close()
+
+
+def _allocated_bytes() -> int:
+    """What malloc has given out and not taken back."""
+
+    class Mallinfo2(ctypes.Structure):
+        _fields_ = [
+            *((f"before_{number}", ctypes.c_size_t) for number in range(7)),
+            ("uordblks", ctypes.c_size_t),
+            *((f"behind_{number}", ctypes.c_size_t) for number in range(2)),
+        ]
+
+    library = ctypes.CDLL(None)
+    library.mallinfo2.restype = Mallinfo2
+    gc.collect()
+    return int(library.mallinfo2().uordblks)
 
 
 async def test_engine_that_is_not_there_is_unreachable(server: ScriptedEngine) -> None:
