@@ -336,6 +336,17 @@ def test_told_loss_excuses_as_many_as_were_told() -> None:
     assert len(missing(welcome(), *live(1, 2), told, *live(6, 7))) == 1
 
 
+def test_new_journal_is_told_with_what_is_missing_of_it() -> None:
+    """In an outage no snapshot follows: the counts of the notice, which stands before all of it, are all there is."""
+    counts: dict[str, Any] = {"level": "warning", "replayed": 6}
+    assert missing(welcome("d"), welcome(superseded=2, **counts), *live(1, 2, 5, 6, 7, 8)) == []
+    assert len(missing(welcome("d"), welcome(superseded=1, **counts), *live(1, 2, 5, 6, 7, 8))) == 1
+    assert len(missing(welcome("d"), welcome(superseded=2, **counts), *live(1, 2, 5, 6, 7))) == 1
+    assert missing(welcome("d"), welcome(superseded=2, **counts), *live(1, 2, 6, 7, 8)) == [
+        "log event notification e.5 is missing and was not told"
+    ]
+
+
 def test_superseded_state_needs_a_later_one() -> None:
     """A count alone is not enough: the latest of each state must have come."""
     told = behind(superseded=2, from_seq=2, to_seq=6)

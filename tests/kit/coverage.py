@@ -243,9 +243,11 @@ def _told(history: History, start: Position | None) -> Iterator[_Told]:
             seq = int(data.get("seq", 0))
             after = at.seq if at is not None and at.epoch == step.epoch else seq
             lost = _count(message, "lost")
-            # after a loss the notice leaves the client where it stood: what its counts are of comes yet
-            yield _Told(step.epoch, after, _EVER if lost and after == seq else seq, lost, _count(message, "superseded"))
             resume = data_of({"data": data.get("resume")})
+            # after a loss, and at the beginning of a new journal, it leaves the client where it stood, or begins: what
+            # its counts are of comes yet
+            comes_yet = resume.get("requested") is not True or (lost and after == seq)
+            yield _Told(step.epoch, after, _EVER if comes_yet else seq, lost, _count(message, "superseded"))
             if resume.get("recovered") is not True or at is None or at.epoch != step.epoch:
                 at = Position(step.epoch, seq)
         elif message.get("type") == "connection_error" and data.get("reason") == "behind":
