@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from engine_runtime.memory import give_back_forever
+from engine_runtime.memory import give_back_forever, share_one_heap
 
 __all__ = ["StartupError", "run"]
 
@@ -24,6 +24,7 @@ def run(program: str, serve: Callable[[asyncio.Event], Awaitable[None]]) -> None
 
     Exit status 0 after a clean stop, 1 with one line on standard error after StartupError.
     """
+    share_one_heap()
     try:
         asyncio.run(_until_signalled(serve))
     except StartupError as error:
