@@ -347,6 +347,15 @@ def test_new_journal_is_told_with_what_is_missing_of_it() -> None:
     ]
 
 
+def test_later_state_may_have_been_lost_with_the_journal() -> None:
+    """A client that was cut off amid what it had missed, and found another journal when it came back."""
+    cut = [welcome(), *live(1, 2), resumed(seq=9, superseded=2)]
+    assert missing(*cut, *live(5, 6, 7), welcome("f", 3)) == []
+    assert len(missing(*cut, *live(5, 6, 7))) == 1
+    came_further = missing(*cut, *live(5, 6, 7, 9), welcome("f", 3))
+    assert "compression.update e.3 was the latest of its state, and nothing later came" in came_further
+
+
 def test_superseded_state_needs_a_later_one() -> None:
     """A count alone is not enough: the latest of each state must have come."""
     told = behind(superseded=2, from_seq=2, to_seq=6)

@@ -87,7 +87,8 @@ def gapless(
     `start`: the position that it first connected with, if it resumed one. `until`: it must have received everything up
     to here; None: up to its own last live event, so that what is missing at the very end is not found. A log event may
     be missing only within what was told lost; a state event only within what was told superseded and only if a later
-    event of the same state came (or, after a position that could not be recovered, a snapshot of it).
+    event of the same state came (or, after a position that could not be recovered, a snapshot of it; or it was to come
+    after the client's last event of a journal that was lost then).
 
     `cut_short`: its connections may have ended while it was behind. What was superseded it is told once it has caught
     up; so at the end of a connection that was followed by another, a later event of the same state is enough.
@@ -111,13 +112,21 @@ def gapless(
                 snapshots[place] = max(seq, snapshots.get(place, 0))
 
     missing: dict[_Event, Message] = {}
+    newest: dict[tuple[str, str, str], int] = {}
     for step in steps(reference):
         message = step.message
-        if step.epoch is None or not is_live(message) or (step.epoch, message["seq"]) in seen:
+        if step.epoch is None or not is_live(message):
+            continue
+        key = key_of(message)
+        if key is not None:
+            place = (step.epoch, *key)
+            newest[place] = max(message["seq"], newest.get(place, 0))
+        if (step.epoch, message["seq"]) in seen:
             continue
         if any(segment.covers(step.epoch, message["seq"], str(message.get("type"))) for segment in owed):
             missing[step.epoch, message["seq"]] = message
 
+    left = _left(history)
     violations: list[Violation] = []
     # logs first: what remains of a told loss then excuses states that the journal had no room for
     for (epoch, seq), message in sorted(missing.items(), key=lambda item: (is_state(item[1]), item[0])):
@@ -135,7 +144,12 @@ def gapless(
             continue
         if not (_take(windows, "superseded") or _take(windows, "lost")):
             violations.append(Violation("gapless", len(history), f"state event {what} is missing and was not told"))
-        elif state is not None and latest.get(state, 0) < seq and not any(window.lost for window in windows):
+        elif (
+            state is not None
+            and latest.get(state, 0) < seq
+            and newest.get(state, 0) <= left.get(epoch, _EVER)
+            and not any(window.lost for window in windows)
+        ):
             violations.append(
                 Violation("gapless", len(history), f"{what} was the latest of its state, and nothing later came")
             )
@@ -275,6 +289,17 @@ def _ends(history: History) -> Iterator[_Told]:
             told = max(told, int(data.get("to_seq") or 0))
         elif is_live(message):
             last = max(last, message["seq"])
+
+
+def _left(history: History) -> dict[str, int]:
+    """The last live event of every journal but the one that the client was in at the end."""
+    last: dict[str, int] = {}
+    epoch = None
+    for step in steps(history):
+        epoch = step.epoch
+        if epoch is not None:
+            last[epoch] = max(last.get(epoch, 0), step.message["seq"] if is_live(step.message) else 0)
+    return {name: seq for name, seq in last.items() if name != epoch}
 
 
 def _take(windows: list[_Told], name: str) -> bool:
