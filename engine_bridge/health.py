@@ -54,12 +54,12 @@ class Health(health_pb2_grpc.HealthServicer):
     ) -> AsyncIterator[health_pb2.HealthCheckResponse]:
         told: int | None = None
         while True:
-            changed = self._changed
+            changed, stopping = self._changed, self._stopping  # as of this status: both may change while it is sent
             status = self._statuses.get(request.service, health_pb2.HealthCheckResponse.SERVICE_UNKNOWN)
             if status != told:
                 told = status
                 yield health_pb2.HealthCheckResponse(status=status)
-            if self._stopping:
+            if stopping:
                 return
             await changed.wait()
 

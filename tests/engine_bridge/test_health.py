@@ -7,6 +7,7 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2
 
+from engine_bridge.health import Health
 from tests.engine_bridge.fakes import RecordingFeed
 from tests.engine_bridge.serving import Served, served
 
@@ -88,6 +89,16 @@ async def test_watcher_that_does_not_read_holds_nobody_up() -> None:
         for number in range(2000):
             at.health.set("engine", bool(number % 2))
             assert await told(reader) == (SERVING if number % 2 else NOT_SERVING)
+
+
+async def test_watcher_that_is_being_told_something_when_all_stops_is_told_that_too() -> None:
+    health = Health()
+    health.set("", True)
+    unused_context: Any = None
+    stream = health.Watch(health_pb2.HealthCheckRequest(), unused_context)
+    assert (await anext(stream)).status == SERVING
+    health.stop()
+    assert [answer.status async for answer in stream] == [NOT_SERVING]
 
 
 async def test_stopped_health_tells_its_watchers_and_ends_their_streams() -> None:
