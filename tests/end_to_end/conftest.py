@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 
 from tests.kit.client import Recorder
-from tests.kit.history import check
+from tests.kit.history import check, is_notice
 from tests.kit.programs import Stack
 from tests.kit.record import Message
 
@@ -16,7 +16,7 @@ async def resume(client: Recorder, url: str | None = None) -> Message:
     """Comes back with the client's position; what the new welcome says of it."""
     mark = client.mark()
     await client.resume(url)
-    welcome = await client.wait_for("notification", since=mark)
+    welcome = await client.wait_for(is_notice, since=mark)
     answer: Message = welcome.message["data"]["resume"]
     return answer
 

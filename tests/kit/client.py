@@ -199,8 +199,8 @@ class Recorder:
 
     async def resume(self, url: str | None = None, *, within_s: float = 5.0) -> None:
         """Connects again, to the same URL or another, after `position`; ends the present connection first."""
-        position = self.position
         await self.close()
+        position = self.position  # something more may have come until it was closed
         if url is not None:
             self.url = url
         self.record.reopen()
