@@ -115,31 +115,25 @@ async def test_stale_event_keeps_the_time_of_the_last_observation() -> None:
     assert event.freshness.last_update.ToNanoseconds() == observed
 
 
+@pytest.mark.parametrize(
+    ("kind", "waits_s", "fails_within_s", "cancelled"),
+    [
+        pytest.param(HANG, 1.9, 0.2, 0, id="at its deadline"),
+        pytest.param(DEAF, 2.2, 0.1, 1, id="cancelled soon after, where the adapter does not keep it"),
+    ],
+)
 @in_virtual_time
-async def test_call_without_an_answer_fails_at_its_deadline() -> None:
+async def test_call_without_an_answer_fails(kind: str, waits_s: float, fails_within_s: float, cancelled: int) -> None:
     feed, engine = RecordingFeed(), MemoryEngine()
-    engine.answers[STATUS] = HANG
+    engine.answers[STATUS] = kind
     source = source_of(feed)
     async with running(polled(source, engine)):
-        await pass_time(1.9)
+        await pass_time(waits_s)
         assert not source.is_failing
-        await pass_time(0.2)
+        await pass_time(fails_within_s)
         assert source.last_error == "no answer within 2 s"
-        assert engine.cancelled_calls == 0
+        assert engine.cancelled_calls == cancelled
     assert feed.of("rpc_error")[0].rpc_error.reason == events_pb2.RPC_ERROR_REASON_RPC_TIMEOUT
-
-
-@in_virtual_time
-async def test_adapter_that_does_not_keep_the_deadline_is_cancelled_soon_after() -> None:
-    feed, engine = RecordingFeed(), MemoryEngine()
-    engine.answers[STATUS] = DEAF
-    source = source_of(feed)
-    async with running(polled(source, engine)):
-        await pass_time(2.2)
-        assert not source.is_failing
-        await pass_time(0.1)
-        assert source.last_error == "no answer within 2 s"
-        assert engine.cancelled_calls == 1
 
 
 @in_virtual_time
