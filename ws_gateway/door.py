@@ -70,12 +70,14 @@ class Door:
 
     async def run(self) -> None:
         """Takes in whoever comes, until it is cancelled."""
-        loop = asyncio.get_running_loop()
         async with asyncio.TaskGroup() as arriving:
             while True:
+                await self._someone_waits()
                 for _ in range(_AT_ONCE):
                     try:
-                        connection, _peer = await loop.sock_accept(self._listener)
+                        connection, _peer = self._listener.accept()
+                    except BlockingIOError:
+                        break  # that was all of them
                     except ConnectionError:
                         continue  # it went away while it waited
                     except OSError as error:
@@ -83,13 +85,27 @@ class Door:
                         self._complain("cannot_accept", error=error.strerror)
                         await asyncio.sleep(_RETRY_S)
                         break
+                    connection.setblocking(False)
                     if connection.fileno() >= _limit() - _KEPT_FOR_OURSELVES:
                         connection.close()
                         self.turned_away += 1
                         self._complain("descriptors_ran_out", limit=_limit(), turned_away=self.turned_away)
                         continue
                     arriving.create_task(self._take_in(connection), name="arriving")
-                await asyncio.sleep(0)
+
+    async def _someone_waits(self) -> None:
+        """Returns once somebody is in the listener's queue.
+
+        `loop.sock_accept` would do, but if it is cancelled in the moment in which somebody comes, that one is lost and
+        the log has a traceback.
+        """
+        loop = asyncio.get_running_loop()
+        comes = asyncio.Event()
+        loop.add_reader(self._listener, comes.set)
+        try:
+            await comes.wait()
+        finally:
+            loop.remove_reader(self._listener)
 
     async def _take_in(self, connection: socket.socket) -> None:
         try:

@@ -82,6 +82,25 @@ async def test_handshake_that_fails_harms_nobody() -> None:
             assert silent.fileno() > 0
 
 
+async def test_who_comes_in_the_moment_of_the_end_stays_in_the_queue() -> None:
+    """The listener is found readable, and before it is looked at the door is closed: nothing fails, nobody is lost."""
+    loop = asyncio.get_running_loop()
+    failures: list[dict[str, object]] = []
+    loop.set_exception_handler(lambda _loop, failure: failures.append(failure))
+    with socket.socket() as listener, socket.socket() as client:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        listener.setblocking(False)
+        running = asyncio.create_task(Door(listener, Greeter, None).run())
+        await asyncio.sleep(0)
+        client.connect(listener.getsockname())
+        loop.call_soon(running.cancel)  # it runs after the loop has looked at the listener, and before the door can
+        await asyncio.wait([running])
+        with listener.accept()[0] as waiting:
+            assert waiting.getpeername() == client.getsockname()
+    assert (running.cancelled(), failures) == (True, [])
+
+
 async def test_connection_is_narrow_when_its_descriptor_is_one_of_the_last() -> None:
     found: list[bool] = []
 
