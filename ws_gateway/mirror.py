@@ -7,6 +7,7 @@ told again exactly when it differs from the present one.
 """
 
 import time
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
@@ -25,6 +26,9 @@ log = structlog.get_logger()
 
 Reason: TypeAlias = Literal["rpc_disconnect", "rpc_timeout", "rpc_failed"]
 """How the stream from the bridge broke."""
+
+_QUEUE = ("compression.update", "queue")
+"""The state that lists every job that the engine knows."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,8 +67,7 @@ class Mirror:
         self._clock = clock
         self._wall_clock = wall_clock
         self._translator = Translator()
-        self._fresh_at_s: dict[str, float] = {}
-        self._stale_states: set[tuple[str, str]] = set()
+        self._fresh_at_s: OrderedDict[str, float] = OrderedDict()
         self.journal: Journal[Encoded] = self._new_journal("")
         self._copying: Journal[Encoded] | None = None
         self.view = View("", None)
@@ -96,7 +99,6 @@ class Mirror:
     def begin(self, epoch: str) -> None:
         """The bridge has another journal: it is copied from its start, and shown when the copy is complete."""
         self._copying = self._new_journal(epoch)
-        self._stale_states.clear()
 
     def take(self, event: events_pb2.Event) -> None:
         """Encodes an event, once for all clients, and adds it. One that cannot be sent is counted as lost."""
@@ -114,7 +116,7 @@ class Mirror:
             return
         journal.append(event.type, event.key, encoded, encoded.size_bytes, seq=event.seq)
         if event.key:
-            self._note_freshness(event)
+            self._note_freshness(event, journal.max_states)
 
     def lose(self, after_seq: int, to_seq: int, lost: int) -> None:
         """The bridge no longer has these log events."""
@@ -148,21 +150,23 @@ class Mirror:
     def stale_topics(self) -> list[str]:
         """State topics of which something is stale, sorted. A job that is stale while a fresh queue has come after it
         does not count: the engine has forgotten how it ended, so it stays stale for good."""
+        states = self.journal.states()
         if self.view.outage is not None:
-            return sorted({entry.type for entry in self.journal.states()})
-        return sorted({topic for topic, _ in self._stale_states})
+            return sorted({entry.type for entry in states})
+        queue = self.journal.state(*_QUEUE)
+        listed = {} if queue is None or queue.body.stale else {queue.type: queue.seq}
+        return sorted({entry.type for entry in states if entry.body.stale and entry.seq > listed.get(entry.type, 0)})
 
-    def _note_freshness(self, event: events_pb2.Event) -> None:
-        name = (event.type, event.key)
-        if not event.freshness.stale:
-            self._stale_states.discard(name)
-            if event.HasField("compression_queue"):  # it lists every job that the engine knows
-                self._stale_states = {other for other in self._stale_states if other[0] != event.type}
+    def _note_freshness(self, event: events_pb2.Event, max_topics: int) -> None:
+        """When the event's topic was last fresh; the topics that were so longest ago are forgotten first."""
+        if event.freshness.stale:
+            last_s = event.freshness.last_update.seconds + event.freshness.last_update.nanos / 1e9
+            self._fresh_at_s.setdefault(event.type, self._clock() - max(0.0, self._wall_clock() - last_s))
+        else:
             self._fresh_at_s[event.type] = self._clock()
-            return
-        self._stale_states.add(name)
-        last_s = event.freshness.last_update.seconds + event.freshness.last_update.nanos / 1e9
-        self._fresh_at_s.setdefault(event.type, self._clock() - max(0.0, self._wall_clock() - last_s))
+            self._fresh_at_s.move_to_end(event.type)
+        if len(self._fresh_at_s) > max_topics:
+            self._fresh_at_s.popitem(last=False)
 
     def _new_journal(self, epoch: str) -> Journal[Encoded]:
         return Journal(epoch, max_log_events=self._max_log_events, max_bytes=self._max_bytes)

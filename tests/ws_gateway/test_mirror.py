@@ -218,6 +218,29 @@ def test_stale_topics_of_an_epoch_go_with_it() -> None:
     assert mirror.stale_topics() == []
 
 
+def test_stale_state_that_there_was_no_room_for_makes_no_topic_stale() -> None:
+    """Nobody is shown it any more, and it may never come again."""
+    mirror = mirror_of(state(1, stale=True))
+    fresh = [state(seq, "a.b", str(seq)) for seq in range(2, 2 + mirror.journal.max_states)]
+    for event in fresh[:-1]:
+        mirror.take(event)
+    assert mirror.stale_topics() == ["system.status"]
+    mirror.take(fresh[-1])
+    assert (mirror.journal.evicted_states, mirror.stale_topics()) == (1, [])
+
+
+def test_ages_are_kept_of_as_many_topics_as_there_is_room_for_states() -> None:
+    """Those that were fresh longest ago go first."""
+    mirror = mirror_of(state(1), state(2, "agent.status"), state(3))
+    for seq in range(4, 2 + mirror.journal.max_states):
+        mirror.take(state(seq, f"t{seq}.x"))
+    assert {"system.status", "agent.status"} <= mirror.ages_s().keys()
+    mirror.take(state(50_000, "one.more"))
+    assert len(mirror.ages_s()) == mirror.journal.max_states
+    assert "agent.status" not in mirror.ages_s()
+    assert "system.status" in mirror.ages_s()
+
+
 def test_bounds_of_the_copy_are_the_gateways_own() -> None:
     mirror = mirror_of(*(log(seq) for seq in range(1, 11)), max_log_events=4)
     assert seqs(mirror) == [7, 8, 9, 10]
