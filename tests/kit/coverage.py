@@ -95,7 +95,11 @@ def gapless(
     """
     owed = list(_owed(history, start, until))
     told = sorted(_told(history, start), key=lambda window: window.through)
-    ends = list(_ends(history)) if cut_short else []
+    ends = list(_ends(history))
+    left: dict[str, int] = {}  # the last live event of every journal but the one that it was in at the end
+    for end in ends:
+        if end.epoch != owed[-1].epoch:
+            left[end.epoch] = max(end.through, left.get(end.epoch, 0))
     seen: set[_Event] = set()
     latest: dict[tuple[str, str, str], int] = {}
     snapshots: dict[tuple[str, str, str], int] = {}
@@ -126,7 +130,6 @@ def gapless(
         if any(segment.covers(step.epoch, message["seq"], str(message.get("type"))) for segment in owed):
             missing[step.epoch, message["seq"]] = message
 
-    left = _left(history)
     violations: list[Violation] = []
     # logs first: what remains of a told loss then excuses states that the journal had no room for
     for (epoch, seq), message in sorted(missing.items(), key=lambda item: (is_state(item[1]), item[0])):
@@ -140,7 +143,8 @@ def gapless(
         state = None if key is None else (epoch, *key)
         if state is not None and snapshots.get(state, 0) >= seq:
             continue
-        if state is not None and latest.get(state, 0) > seq and any(end.excuses(epoch, seq) for end in ends):
+        superseded = state is not None and latest.get(state, 0) > seq
+        if cut_short and superseded and any(end.excuses(epoch, seq) for end in ends):
             continue
         if not (_take(windows, "superseded") or _take(windows, "lost")):
             violations.append(Violation("gapless", len(history), f"state event {what} is missing and was not told"))
@@ -277,29 +281,19 @@ def _told(history: History, start: Position | None) -> Iterator[_Told]:
 
 
 def _ends(history: History) -> Iterator[_Told]:
-    """The ends of connections that were followed by others: from where the client had last been told everything."""
+    """The ends of connections that were followed by others: from where the client had last been told everything, to
+    its last live event (which may lie before that)."""
     epoch, told, last = "", 0, 0
     for step in steps(history):
         message, data = step.message, data_of(step.message)
         if is_notice(message):
-            if last > told:
+            if epoch:
                 yield _Told(epoch, told, last, 0, 0)
             epoch, told, last = step.epoch or "", int(data.get("seq", 0)), 0
         elif message.get("type") == "connection_error" and data.get("reason") == "behind":
             told = max(told, int(data.get("to_seq") or 0))
         elif is_live(message):
             last = max(last, message["seq"])
-
-
-def _left(history: History) -> dict[str, int]:
-    """The last live event of every journal but the one that the client was in at the end."""
-    last: dict[str, int] = {}
-    epoch = None
-    for step in steps(history):
-        epoch = step.epoch
-        if epoch is not None:
-            last[epoch] = max(last.get(epoch, 0), step.message["seq"] if is_live(step.message) else 0)
-    return {name: seq for name, seq in last.items() if name != epoch}
 
 
 def _take(windows: list[_Told], name: str) -> bool:
