@@ -110,7 +110,8 @@ class Life(ABC):
             await self._come()
 
     async def _catch_up(self, truth: Truth) -> None:
-        """Waits until it has what it is owed, and is not behind."""
+        """Waits until it has what it is owed, and is not behind. It has `_GIVE_UP_S` for what it is owed of a journal,
+        and nothing is owed to a client that wants nothing."""
         await self.read_everything()
         give_up_s = time.monotonic() + _GIVE_UP_S
         target: Position | None = None
@@ -120,7 +121,9 @@ class Life(ABC):
             if at is not None:
                 if target is None or target.epoch != at.epoch:
                     target = truth.head(at.epoch, self.patterns())
-                elif at.seq >= target.seq:
+                    if target is not None:
+                        give_up_s = time.monotonic() + _GIVE_UP_S
+                if target is not None and at.seq >= target.seq:
                     self.until = target
                     return
             if time.monotonic() > give_up_s:
