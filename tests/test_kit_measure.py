@@ -52,3 +52,10 @@ def test_table_has_a_row_for_each_promise() -> None:
     assert lines[0] == "| fault | injected by | promise | runs | median | worst | machine |"
     assert lines[2] == f"| engine killed | SIGKILL | stale told | 3 | 0.2 s | 0.3 s | {machine()} |"
     assert lines[3] == f"| a\\|b | RST | freed | 1 | 2 MB | **2 MB** | {machine()} |"
+
+
+def test_difference_that_is_nothing_is_shown_as_nothing() -> None:
+    """0.3 - 0.1 - 0.2 is not quite 0."""
+    measurements = Measurements(None)
+    take(measurements, 0.3 - 0.1 - 0.2)
+    assert "| 0 s | 0 s |" in render(measurements.taken)

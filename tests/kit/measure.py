@@ -91,12 +91,17 @@ def render(measurements: Iterable[Measurement]) -> str:
         "|---|---|---|---:|---:|---:|---|",
     ]
     for (fault, injected_by, promise, where, unit, limit), values in rows.items():
-        worst = f"{max(values):.3g} {unit}"
+        worst = _shown(max(values), unit)
         if max(values) > limit:
             worst = f"**{worst}**"
-        cells = [fault, injected_by, promise, str(len(values)), f"{statistics.median(values):.3g} {unit}", worst, where]
+        cells = [fault, injected_by, promise, str(len(values)), _shown(statistics.median(values), unit), worst, where]
         lines.append("| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |")
     return "\n".join(lines) + "\n"
+
+
+def _shown(value: float, unit: str) -> str:
+    """To three digits, and no finer than a millionth: what differences of times leave behind below that is nothing."""
+    return f"{round(value, 6) + 0.0:.3g} {unit}"  # + 0.0 makes -0.0 0
 
 
 if __name__ == "__main__":
