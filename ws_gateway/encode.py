@@ -115,7 +115,7 @@ class Encoded:
         self.seq = seq
         """Number in the journal. 0: not from the journal."""
         self.is_state = bool(key)
-        self.stale = freshness is not None and freshness is not _FRESH
+        self.stale = freshness not in (None, _FRESH)
         """Whether the bridge says so. (While the bridge is away every state is stale.)"""
         head = f'{{"type":"{type}","timestamp":{_time_json(published_at)},'
         if seq:

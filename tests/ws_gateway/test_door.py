@@ -4,8 +4,8 @@ import asyncio
 import resource
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 import pytest
 import trustme
@@ -22,15 +22,20 @@ class Greeter(asyncio.Protocol):
         transport.close()
 
 
+@contextmanager
+def listening() -> Iterator[socket.socket]:
+    """What a door wants: it listens and does not block."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setblocking(False)
+        yield listener
+
+
 @asynccontextmanager
 async def opened(
     protocol: Callable[[], asyncio.Protocol] = Greeter, tls: ssl.SSLContext | None = None
 ) -> AsyncIterator[int]:
     """A door that lets in, and its port."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen()
-        listener.setblocking(False)
+    with listening() as listener:
         running = asyncio.create_task(Door(listener, protocol, None if tls is None else lambda: tls).run())
         try:
             yield listener.getsockname()[1]
@@ -87,10 +92,7 @@ async def test_who_comes_in_the_moment_of_the_end_stays_in_the_queue() -> None:
     loop = asyncio.get_running_loop()
     failures: list[dict[str, object]] = []
     loop.set_exception_handler(lambda _loop, failure: failures.append(failure))
-    with socket.socket() as listener, socket.socket() as client:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen()
-        listener.setblocking(False)
+    with listening() as listener, socket.socket() as client:
         running = asyncio.create_task(Door(listener, Greeter, None).run())
         await asyncio.sleep(0)
         client.connect(listener.getsockname())
@@ -133,10 +135,7 @@ def test_limit_is_raised_to_what_the_system_allows() -> None:
 @pytest.mark.parametrize("free", [8, 7])
 async def test_last_descriptors_are_not_given_away(free: int) -> None:
     """Who gets one of these is turned away at once."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen()
-        listener.setblocking(False)
+    with listening() as listener:
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         door = Door(listener, Greeter, None)
         client = socket.create_connection(listener.getsockname())
